@@ -1,0 +1,19 @@
+//! What the nodes of a cluster agree on, and how.
+//!
+//! This crate knows nothing of keys, values or clients. It decides who is a member, who serves which shard, and who
+//! is dead; the server acts on it. Read it in this order:
+//!
+//! - [`ids`]: the words.
+//! - [`topology`]: the value that is agreed on; [`change`]: how it changes.
+//! - [`codec`]: how records become bytes.
+
+#![forbid(unsafe_code)]
+
+pub mod change;
+pub mod codec;
+pub mod ids;
+pub mod topology;
+
+pub use change::{Change, Outcome, Refused, ShardChange, Step};
+pub use ids::{ClusterId, Epoch, Incarnation, Member, NodeId, Offset, ShardId, Version};
+pub use topology::{Address, Node, NodeInfo, NodeState, Settings, Shard, Topology};

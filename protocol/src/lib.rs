@@ -1,0 +1,1 @@
+//! RESP requests, replies and slots.
