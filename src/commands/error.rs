@@ -1,0 +1,50 @@
+//! Errors of commands. The text is what the client reads, to the letter of Redis.
+
+use std::borrow::Cow;
+
+/// Why a command was refused or failed. Its `Display` is the text of the error reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum CommandError {
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotInteger,
+    #[error("ERR value is not a valid float")]
+    NotFloat,
+    #[error("ERR no such key")]
+    NoSuchKey,
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
+    #[error("ERR value is out of range, must be positive")]
+    NotPositive,
+    #[error("ERR increment or decrement would overflow")]
+    Overflow,
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    StringTooLong,
+    #[error("ERR invalid expire time in '{0}' command")]
+    InvalidExpire(&'static str),
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arity(Cow<'static, str>),
+    #[error("ERR DB index is out of range")]
+    DbOutOfRange,
+    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
+    OutOfMemory,
+    /// Any other text, its code included.
+    #[error("{0}")]
+    Other(Cow<'static, str>),
+}
+
+impl CommandError {
+    /// An error of this text; it begins with its code, as in `ERR no`.
+    pub const fn other(text: &'static str) -> Self {
+        Self::Other(Cow::Borrowed(text))
+    }
+
+    /// An error whose text is made.
+    pub fn made(text: String) -> Self {
+        Self::Other(Cow::Owned(text))
+    }
+}

@@ -1,0 +1,163 @@
+//! Where the keys of a command are among its arguments, and what it does to them: Redis' key specifications.
+
+use ringfort_protocol::Args;
+
+/// One group of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// Where the search begins.
+    pub begin: Begin,
+    /// How keys are found from there.
+    pub find: Find,
+    /// What is done to them.
+    pub flags: KeyFlags,
+}
+
+/// Where the search for keys begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At this argument; the command's name is argument 0.
+    Index(u8),
+    /// Behind this word, which is looked for from this argument on (negative: from the end, backwards).
+    Keyword(&'static str, i8),
+}
+
+/// How keys are found from where the search begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// Up to `last` (relative to the beginning; negative: from the end of the arguments), every `step`th.
+    Range {
+        /// The last key.
+        last: i8,
+        /// Distance from one key to the next.
+        step: u8,
+    },
+    /// The beginning holds the number of keys; they follow.
+    Count,
+}
+
+/// What a command does to keys, as Redis' key specifications name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyFlags(u16);
+
+impl KeyFlags {
+    /// Reads the value and changes nothing.
+    pub const RO: Self = Self(1);
+    /// Reads and changes the value.
+    pub const RW: Self = Self(1 << 1);
+    /// Overwrites the value, whatever it is.
+    pub const OW: Self = Self(1 << 2);
+    /// Removes the key.
+    pub const RM: Self = Self(1 << 3);
+    /// Returns, copies or uses user data of the value.
+    pub const ACCESS: Self = Self(1 << 4);
+    /// Changes user data that is there.
+    pub const UPDATE: Self = Self(1 << 5);
+    /// Adds user data.
+    pub const INSERT: Self = Self(1 << 6);
+    /// Removes user data.
+    pub const DELETE: Self = Self(1 << 7);
+    /// Whether it reads or writes depends on other arguments.
+    pub const VARIABLE: Self = Self(1 << 10);
+
+    const NAMES: [(Self, &str); 9] = [
+        (Self::RO, "RO"),
+        (Self::RW, "RW"),
+        (Self::OW, "OW"),
+        (Self::RM, "RM"),
+        (Self::ACCESS, "access"),
+        (Self::UPDATE, "update"),
+        (Self::INSERT, "insert"),
+        (Self::DELETE, "delete"),
+        (Self::VARIABLE, "variable_flags"),
+    ];
+
+    /// These and those.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are among these.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether the key is only read.
+    pub const fn is_read_only(self) -> bool {
+        self.has(Self::RO)
+    }
+
+    /// Their names, as `COMMAND INFO` prints them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .filter(move |named| self.has(named.0))
+            .map(|named| named.1)
+    }
+}
+
+impl KeySpec {
+    /// One key at argument `index`.
+    pub const fn at(index: u8, flags: KeyFlags) -> Self {
+        Self::range(index, 0, 1, flags)
+    }
+
+    /// Keys from argument `first` on: up to `last` beyond it (negative: from the end), every `step`th.
+    pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> Self {
+        Self {
+            begin: Begin::Index(first),
+            find: Find::Range { last, step },
+            flags,
+        }
+    }
+
+    /// Argument `at` says how many keys follow it.
+    pub const fn counted(at: u8, flags: KeyFlags) -> Self {
+        Self {
+            begin: Begin::Index(at),
+            find: Find::Count,
+            flags,
+        }
+    }
+
+    /// The indices of its keys among the arguments. Nothing for arguments that make no sense: their command will
+    /// refuse them.
+    pub fn indices(&self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
+        let (first, last, step) = self.bounds(args).unwrap_or((1, 0, 1));
+        (first..=last).step_by(step)
+    }
+
+    fn bounds(&self, args: Args<'_>) -> Option<(usize, usize, usize)> {
+        let begin = match self.begin {
+            Begin::Index(index) => usize::from(index),
+            Begin::Keyword(word, from) => {
+                let is = |index: &usize| args[*index].eq_ignore_ascii_case(word.as_bytes());
+                1 + match usize::try_from(from) {
+                    Ok(from) => (from..args.len()).find(is)?,
+                    Err(_) => {
+                        let last = args.len().checked_sub(usize::from(from.unsigned_abs()))?;
+                        (1..=last).rev().find(is)?
+                    }
+                }
+            }
+        };
+        let (first, last, step) = match self.find {
+            Find::Range { last, step } => {
+                let last = match usize::try_from(last) {
+                    Ok(beyond) => begin + beyond,
+                    Err(_) => args.len().checked_sub(usize::from(last.unsigned_abs()))?,
+                };
+                (begin, last, usize::from(step))
+            }
+            Find::Count => {
+                let number = std::str::from_utf8(args.get(begin)?).ok()?;
+                let count = number
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|count| (1..args.len()).contains(count))?;
+                (begin + 1, begin + count, 1)
+            }
+        };
+        (first <= last && last < args.len()).then_some((first, last, step))
+    }
+}

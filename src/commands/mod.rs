@@ -1,0 +1,413 @@
+//! The commands: one file per family, one declaration per command.
+//!
+//! A [`Command`] is a constant beside its handler, and its family's list names it. From the declaration come look-up,
+//! arity errors, `COMMAND` in all its forms, ACL categories, which shards a request needs and how it is spread over
+//! nodes, what is replicated, metric labels, and the command table in the docs.
+//!
+//! A handler of data runs with the shards of its keys locked. It reads and edits through [`Cx::db`], writes its reply
+//! to [`Cx::out`] (taken back if it fails), and answers what it did ([`Done`]), from which the caller knows what to
+//! put into the log. It never waits and knows neither nodes nor sockets. **Every effect in the log names exactly one
+//! key**, and is deterministic: relative times become deadlines, random choices become what was chosen.
+
+#[cfg(test)]
+pub(crate) mod bench;
+pub mod dispatch;
+pub mod error;
+pub mod keys;
+pub mod reply;
+mod strings;
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use ringfort_protocol::Args;
+
+pub use self::{
+    error::CommandError,
+    keys::{KeyFlags, KeySpec},
+    reply::Reply,
+};
+use crate::store::{Db, Key};
+
+/// A command's declaration.
+#[derive(Debug)]
+pub struct Command {
+    /// Its name in lower case; of a subcommand, without its container's.
+    pub name: &'static str,
+    /// What it does, in one sentence without a full stop.
+    pub summary: &'static str,
+    /// The family it belongs to.
+    pub group: Group,
+    /// The version of Redis (or of Valkey, where it is newer) that first had it.
+    pub since: &'static str,
+    /// Its cost, in O().
+    pub complexity: &'static str,
+    /// Number of arguments, its name (and its container's) included; negative: at least so many.
+    pub arity: i8,
+    /// What kind of command it is.
+    pub flags: Flags,
+    /// ACL categories beyond those that follow from group and flags.
+    pub acl: Acl,
+    /// Where its keys are among the arguments, and what it does to them.
+    pub keys: &'static [KeySpec],
+    /// What is done when its keys live on several nodes.
+    pub spread: Spread,
+    /// The commands that it contains, as `CONFIG` contains `GET`.
+    pub subcommands: &'static [Command],
+    /// What runs.
+    pub run: Run,
+}
+
+impl Command {
+    /// What a declaration does not say.
+    pub const BASE: Self = Self {
+        name: "",
+        summary: "",
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flags::NONE,
+        acl: Acl::NONE,
+        keys: &[],
+        spread: Spread::Together,
+        subcommands: &[],
+        run: Run::Container,
+    };
+
+    /// Whether so many arguments (the name included) are right.
+    pub fn takes(&self, args: usize) -> bool {
+        match usize::try_from(self.arity) {
+            Ok(exactly) => args == exactly,
+            Err(_) => args >= usize::from(self.arity.unsigned_abs()),
+        }
+    }
+
+    /// All ACL categories that it is in.
+    pub fn categories(&self) -> Acl {
+        let flag = |flag: Flags, acl: Acl| if self.flags.has(flag) { acl } else { Acl::NONE };
+        let speed = if self.flags.has(Flags::FAST) {
+            Acl::FAST
+        } else {
+            Acl::SLOW
+        };
+        self.acl
+            .and(self.group.category())
+            .and(speed)
+            .and(flag(Flags::WRITE, Acl::WRITE))
+            .and(flag(Flags::READONLY, Acl::READ))
+            .and(flag(Flags::ADMIN, Acl::ADMIN.and(Acl::DANGEROUS)))
+            .and(flag(Flags::PUBSUB, Acl::PUBSUB))
+            .and(flag(Flags::BLOCKING, Acl::BLOCKING))
+    }
+}
+
+/// A family of commands, as Redis' documentation groups them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are Redis' own")]
+pub enum Group {
+    Bitmap,
+    Cluster,
+    Connection,
+    Generic,
+    Hash,
+    List,
+    Server,
+    Set,
+    SortedSet,
+    String,
+    Transactions,
+}
+
+impl Group {
+    /// The name that `COMMAND DOCS` gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bitmap => "bitmap",
+            Self::Cluster => "cluster",
+            Self::Connection => "connection",
+            Self::Generic => "generic",
+            Self::Hash => "hash",
+            Self::List => "list",
+            Self::Server => "server",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::String => "string",
+            Self::Transactions => "transactions",
+        }
+    }
+
+    fn category(self) -> Acl {
+        match self {
+            Self::Bitmap => Acl::BITMAP,
+            Self::Connection => Acl::CONNECTION,
+            Self::Generic => Acl::NONE,
+            Self::Cluster | Self::Server => Acl::NONE,
+            Self::Hash => Acl::HASH,
+            Self::List => Acl::LIST,
+            Self::Set => Acl::SET,
+            Self::SortedSet => Acl::SORTED_SET,
+            Self::String => Acl::STRING,
+            Self::Transactions => Acl::TRANSACTION,
+        }
+    }
+}
+
+macro_rules! bits {
+    ($(#[$doc:meta])* $name:ident { $($(#[$bit_doc:meta])* $bit:ident = $value:expr, $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name(u32);
+
+        impl $name {
+            /// None of them.
+            pub const NONE: Self = Self(0);
+            $($(#[$bit_doc])* pub const $bit: Self = Self(1 << $value);)*
+
+            const NAMES: &[(Self, &str)] = &[$((Self::$bit, $text)),*];
+
+            /// These and those.
+            pub const fn and(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+
+            /// Whether all of `other` are among these.
+            pub const fn has(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// Their names, in the order in which Redis prints them.
+            pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
+                Self::NAMES.iter().filter(move |named| self.has(named.0)).map(|named| named.1)
+            }
+        }
+    };
+}
+
+bits! {
+    /// What kind of command it is, as `COMMAND INFO` tells.
+    Flags {
+        /// It may change data.
+        WRITE = 0, "write";
+        /// It reads data and changes none.
+        READONLY = 1, "readonly";
+        /// It may need memory: refused when there is none left.
+        DENYOOM = 2, "denyoom";
+        /// It administers the server.
+        ADMIN = 4, "admin";
+        /// It is about messages.
+        PUBSUB = 5, "pubsub";
+        /// Scripts may not use it.
+        NOSCRIPT = 6, "noscript";
+        /// It may wait for data.
+        BLOCKING = 8, "blocking";
+        /// It is allowed while data is loaded.
+        LOADING = 9, "loading";
+        /// It is allowed on a replica that has lost its primary.
+        STALE = 10, "stale";
+        /// It is not shown by MONITOR.
+        SKIP_MONITOR = 11, "skip_monitor";
+        /// It is not put into the slow log.
+        SKIP_SLOWLOG = 12, "skip_slowlog";
+        /// It needs a small and bounded time.
+        FAST = 14, "fast";
+        /// It is allowed before authentication.
+        NO_AUTH = 15, "no_auth";
+        /// It has effects on replicas although it writes no data.
+        MAY_REPLICATE = 16, "may_replicate";
+        /// Its keys are not at fixed places; derived from the key specifications by `COMMAND`.
+        MOVABLEKEYS = 20, "movablekeys";
+        /// It is allowed while a script is being stopped.
+        ALLOW_BUSY = 21, "allow_busy";
+        /// It is not allowed within a transaction.
+        NO_MULTI = 22, "no_multi";
+        /// It may be used without any key although it has key specifications.
+        NO_MANDATORY_KEYS = 23, "no_mandatory_keys";
+        /// It is not allowed while data is loaded in the background.
+        NO_ASYNC_LOADING = 24, "no_async_loading";
+    }
+}
+
+bits! {
+    /// ACL categories.
+    Acl {
+        /// Works on keys of any type.
+        KEYSPACE = 0, "@keyspace";
+        /// Reads data.
+        READ = 1, "@read";
+        /// Changes data.
+        WRITE = 2, "@write";
+        /// Works on sets.
+        SET = 3, "@set";
+        /// Works on sorted sets.
+        SORTED_SET = 4, "@sortedset";
+        /// Works on lists.
+        LIST = 5, "@list";
+        /// Works on hashes.
+        HASH = 6, "@hash";
+        /// Works on strings.
+        STRING = 7, "@string";
+        /// Works on strings as bits.
+        BITMAP = 8, "@bitmap";
+        /// Is about messages.
+        PUBSUB = 13, "@pubsub";
+        /// Administers the server.
+        ADMIN = 14, "@admin";
+        /// Needs a small and bounded time.
+        FAST = 15, "@fast";
+        /// Any that is not fast.
+        SLOW = 16, "@slow";
+        /// May wait for data.
+        BLOCKING = 17, "@blocking";
+        /// Can do harm.
+        DANGEROUS = 18, "@dangerous";
+        /// Is about the connection.
+        CONNECTION = 19, "@connection";
+        /// Is about transactions.
+        TRANSACTION = 20, "@transaction";
+    }
+}
+
+/// What is done with a command whose keys live on several nodes. Keys of several shards on one node are no matter:
+/// their shards are locked together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// It is refused with an error that says why.
+    Together,
+    /// Each node runs the command with the keys that it has, and the replies are put together.
+    Keys(Gather),
+    /// Every node runs it on all that it has, and the replies are put together.
+    Everywhere(Gather),
+    /// The value of the first key is moved or copied to the second one, from node to node: not atomic.
+    Carry,
+    /// One scan goes from node to node by its cursor.
+    Cursor,
+}
+
+/// How the replies of several nodes, or of several shards, become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gather {
+    /// An array with one element for each key, in the order of the request.
+    PerKey,
+    /// The sum of integers.
+    Sum,
+    /// `OK` if all said so.
+    AllOk,
+    /// One array of all their elements.
+    Concat,
+    /// Any reply that is not null.
+    AnyOne,
+}
+
+/// What a command runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// It has subcommands only.
+    Container,
+    /// With the shards of its keys locked.
+    Data(Handler),
+    /// Once for each shard, locked one after the other.
+    EachShard(Handler),
+}
+
+/// A handler of data.
+pub type Handler = fn(&mut Cx<'_>, Args<'_>) -> Result<Done, CommandError>;
+
+/// What a handler of data works with. Everything in it ends with the lock.
+pub struct Cx<'a> {
+    /// The locked data.
+    pub db: Db<'a>,
+    /// The keys of the command, in the order of its arguments.
+    pub keys: &'a [Key<'a>],
+    /// The reply.
+    pub out: &'a mut Reply,
+    /// 64 random bits, fresh for each command.
+    pub random: u64,
+    /// Settings that commands need.
+    pub limits: &'a Limits,
+}
+
+impl<'a> Cx<'a> {
+    /// The command's `n`th key, from 0.
+    pub fn key(&self, n: usize) -> Key<'a> {
+        self.keys[n]
+    }
+}
+
+/// Settings that decide how values are stored and how large they may become: Redis' directives of these names.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are Redis' own")]
+pub struct Limits {
+    pub proto_max_bulk_len: usize,
+    /// Negative: -1 to -5 stand for 4, 8, 16, 32 and 64 KiB; positive: number of elements.
+    pub list_max_listpack_size: i32,
+    pub hash_max_listpack_entries: usize,
+    pub hash_max_listpack_value: usize,
+    pub set_max_intset_entries: usize,
+    pub set_max_listpack_entries: usize,
+    pub set_max_listpack_value: usize,
+    pub zset_max_listpack_entries: usize,
+    pub zset_max_listpack_value: usize,
+    /// The secret seed by which members of large collections are ordered.
+    pub hash_seed: u64,
+    /// Whether the eviction policy counts uses: OBJECT FREQ and IDLETIME ask.
+    pub lfu: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            proto_max_bulk_len: 512 << 20,
+            list_max_listpack_size: -2,
+            hash_max_listpack_entries: 128,
+            hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
+            set_max_listpack_entries: 128,
+            set_max_listpack_value: 64,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
+            hash_seed: 0,
+            lfu: false,
+        }
+    }
+}
+
+/// What a handler did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It read.
+    Read,
+    /// It would have changed something but did not.
+    Unchanged,
+    /// It changed its one key in a way that the command, as it came, says exactly: that is logged.
+    Changed,
+    /// It changed something and has logged the effects itself.
+    Logged,
+}
+
+/// Every command that this server knows, by lower-case name.
+pub fn table() -> &'static HashMap<&'static str, &'static Command> {
+    static TABLE: OnceLock<HashMap<&'static str, &'static Command>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        families()
+            .flatten()
+            .map(|command| (command.name, command))
+            .collect()
+    })
+}
+
+/// The families, in the order of the docs.
+pub fn families() -> impl Iterator<Item = &'static [Command]> {
+    [strings::COMMANDS].into_iter()
+}
+
+/// Longest name of a command, in bytes.
+const LONGEST_NAME: usize = 32;
+
+/// Finds a command by its name, in any case of letters.
+pub fn find(name: &[u8]) -> Option<&'static Command> {
+    let mut lower = [0; LONGEST_NAME];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    table().get(std::str::from_utf8(lower).ok()?).copied()
+}

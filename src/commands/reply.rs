@@ -1,0 +1,173 @@
+//! The reply of a command while it is being written: bytes in the version of RESP that the client speaks, and large
+//! values by reference.
+
+use bytes::Bytes;
+use ringfort_protocol::{Resp, reply};
+
+use super::CommandError;
+
+/// Values of at least this many bytes are not copied into a reply but shared with the store.
+pub const SHARE_FROM: usize = 16 << 10;
+
+/// A reply, or several in a row.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// What was written.
+    pub bytes: Vec<u8>,
+    /// Large values and where in `bytes` each belongs, in ascending order.
+    pub shared: Vec<(usize, Bytes)>,
+    /// The version that the client speaks.
+    pub resp: Resp,
+}
+
+/// A point to which a reply can be taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize, usize);
+
+impl Reply {
+    /// An empty reply to a client that speaks `resp`.
+    pub fn new(resp: Resp) -> Self {
+        Self {
+            resp,
+            ..Self::default()
+        }
+    }
+
+    /// Where the reply ends now.
+    pub fn mark(&self) -> Mark {
+        Mark(self.bytes.len(), self.shared.len())
+    }
+
+    /// Takes back what was written since `mark`.
+    pub fn rewind(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.0);
+        self.shared.truncate(mark.1);
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// All bytes in a row; copies the large values.
+    pub fn into_bytes(self) -> Vec<u8> {
+        if self.shared.is_empty() {
+            return self.bytes;
+        }
+        let large: usize = self.shared.iter().map(|shared| shared.1.len()).sum();
+        let mut all = Vec::with_capacity(self.bytes.len() + large);
+        let mut done = 0;
+        for (at, value) in &self.shared {
+            all.extend_from_slice(&self.bytes[done..*at]);
+            all.extend_from_slice(value);
+            done = *at;
+        }
+        all.extend_from_slice(&self.bytes[done..]);
+        all
+    }
+
+    /// `+OK`.
+    pub fn ok(&mut self) {
+        self.bytes.extend_from_slice(b"+OK\r\n");
+    }
+
+    /// A status line.
+    pub fn simple(&mut self, text: &str) {
+        reply::simple(&mut self.bytes, text);
+    }
+
+    /// An error.
+    pub fn error(&mut self, error: &CommandError) {
+        reply::error(&mut self.bytes, error.to_string());
+    }
+
+    /// An integer.
+    pub fn int(&mut self, value: i64) {
+        reply::int(&mut self.bytes, value);
+    }
+
+    /// A number of things.
+    pub fn count(&mut self, count: usize) {
+        reply::int(&mut self.bytes, count as i64);
+    }
+
+    /// A yes or no as `1` or `0`, as most commands of Redis say it in both versions.
+    pub fn flag(&mut self, yes: bool) {
+        self.bytes
+            .extend_from_slice(if yes { b":1\r\n" } else { b":0\r\n" });
+    }
+
+    /// A string.
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        reply::bulk(&mut self.bytes, bytes);
+    }
+
+    /// An integer as a string.
+    pub fn bulk_int(&mut self, value: i64) {
+        reply::bulk_int(&mut self.bytes, value);
+    }
+
+    /// A string that the store shares; short ones are copied.
+    pub fn bulk_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < SHARE_FROM {
+            return self.bulk(bytes);
+        }
+        reply::bulk_head(&mut self.bytes, bytes.len());
+        self.shared.push((self.bytes.len(), bytes.clone()));
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Nothing where a string could be.
+    pub fn null(&mut self) {
+        reply::null(&mut self.bytes, self.resp);
+    }
+
+    /// Nothing where an array could be.
+    pub fn null_array(&mut self) {
+        reply::null_array(&mut self.bytes, self.resp);
+    }
+
+    /// The head of an array of `len` elements, which follow.
+    pub fn array(&mut self, len: usize) {
+        reply::array(&mut self.bytes, len);
+    }
+
+    /// The head of a map; keys and values follow in turn.
+    pub fn map(&mut self, pairs: usize) {
+        reply::map(&mut self.bytes, self.resp, pairs);
+    }
+
+    /// The head of a set; its members follow.
+    pub fn set(&mut self, len: usize) {
+        reply::set(&mut self.bytes, self.resp, len);
+    }
+
+    /// A floating-point number.
+    pub fn double(&mut self, value: f64) {
+        reply::double(&mut self.bytes, self.resp, value);
+    }
+
+    /// A text for people, such as INFO's.
+    pub fn text(&mut self, text: &str) {
+        reply::verbatim(&mut self.bytes, self.resp, b"txt", text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_values_stand_where_they_were_written() {
+        let mut reply = Reply::default();
+        let value = Bytes::from(vec![b'x'; SHARE_FROM]);
+        reply.array(2);
+        reply.bulk_shared(&value);
+        let mark = reply.mark();
+        reply.bulk_shared(&value);
+        reply.rewind(mark);
+        reply.bulk(b"end");
+        let expected = [b"*2\r\n$16384\r\n", &value[..], b"\r\n$3\r\nend\r\n"].concat();
+        assert_eq!(reply.into_bytes(), expected);
+    }
+}

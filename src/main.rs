@@ -1,0 +1,3 @@
+//! The `ringfort` binary.
+
+fn main() {}

@@ -1,0 +1,203 @@
+//! A shard's own log of writes: what replicas follow.
+//!
+//! Every write appends its effect under the shard's lock, as one record: its length (four bytes, little endian,
+//! without themselves), the database (one byte), and the command in RESP. A position in the log is an offset in bytes
+//! since the shard began; the log keeps the newest part, within its limit, so that a replica that was away for a
+//! moment goes on where it stopped. A shard that nobody follows keeps its offset only.
+
+use std::collections::VecDeque;
+
+use ringfort_cluster::Offset;
+
+/// Bytes in front of a record's command.
+pub const RECORD_HEAD: usize = 5;
+
+/// The log.
+#[derive(Debug, Default)]
+pub struct Log {
+    bytes: VecDeque<u8>,
+    end: u64,
+    /// Bytes to keep; 0: none, offsets only.
+    limit: usize,
+}
+
+impl Log {
+    /// Where the next record will begin.
+    pub fn end(&self) -> Offset {
+        Offset(self.end)
+    }
+
+    /// The oldest offset that can still be read.
+    pub fn start(&self) -> Offset {
+        Offset(self.end - self.bytes.len() as u64)
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Keeps up to `limit` bytes from now on; 0 keeps none.
+    pub fn keep(&mut self, limit: usize) {
+        self.limit = limit;
+        if limit == 0 {
+            self.bytes = VecDeque::new();
+        }
+        self.trim();
+    }
+
+    /// Whether records are kept.
+    pub fn is_kept(&self) -> bool {
+        self.limit > 0
+    }
+
+    /// Forgets everything and goes on at `offset`: the shard now has another history.
+    pub fn restart(&mut self, offset: Offset) {
+        self.bytes = VecDeque::new();
+        self.end = offset.0;
+    }
+
+    /// Appends the effect that is made of `args`, in database `db`.
+    pub fn append<'a>(&mut self, db: u8, args: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
+        let len = 1 + command_len(args.clone());
+        self.end += (len + 4) as u64;
+        if self.limit == 0 {
+            return;
+        }
+        self.bytes.extend((len as u32).to_le_bytes());
+        self.bytes.push_back(db);
+        let mut number = itoa::Buffer::new();
+        self.bytes.push_back(b'*');
+        self.bytes.extend(number.format(args.len()).as_bytes());
+        self.bytes.extend(b"\r\n");
+        for arg in args {
+            self.bytes.push_back(b'$');
+            self.bytes.extend(number.format(arg.len()).as_bytes());
+            self.bytes.extend(b"\r\n");
+            self.bytes.extend(arg);
+            self.bytes.extend(b"\r\n");
+        }
+        self.trim();
+    }
+
+    /// Appends records that another node's log holds, as they are.
+    pub fn append_records(&mut self, records: &[u8]) {
+        self.end += records.len() as u64;
+        if self.limit > 0 {
+            self.bytes.extend(records);
+            self.trim();
+        }
+    }
+
+    /// The records from `from` on, at most about `most` bytes of them but whole ones; `None` if they are not kept.
+    pub fn read(&self, from: Offset, most: usize) -> Option<Vec<u8>> {
+        if from < self.start() || from > self.end() {
+            return None;
+        }
+        let mut at = (from.0 - self.start().0) as usize;
+        let begin = at;
+        while at < self.bytes.len() && at - begin < most {
+            let head: [u8; 4] = std::array::from_fn(|i| self.bytes[at + i]);
+            at += 4 + u32::from_le_bytes(head) as usize;
+        }
+        let mut records = Vec::with_capacity(at - begin);
+        let (first, second) = self.bytes.as_slices();
+        let (begin, end) = (begin, at);
+        records.extend_from_slice(&first[begin.min(first.len())..end.min(first.len())]);
+        let beyond = |at: usize| at.saturating_sub(first.len());
+        records.extend_from_slice(&second[beyond(begin)..beyond(end)]);
+        Some(records)
+    }
+
+    /// Drops the oldest records until the rest is within the limit. The newest stays even if it alone is larger, so
+    /// that a replica which keeps up is not sent a whole copy for each large value.
+    fn trim(&mut self) {
+        while self.bytes.len() > self.limit {
+            let head: [u8; 4] = std::array::from_fn(|i| self.bytes[i]);
+            let record = 4 + u32::from_le_bytes(head) as usize;
+            if record >= self.bytes.len() {
+                return;
+            }
+            self.bytes.drain(..record);
+        }
+    }
+}
+
+/// Length of a command in RESP.
+fn command_len<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> usize {
+    let digits = |n: usize| n.checked_ilog10().unwrap_or(0) as usize + 1;
+    let head = 3 + digits(args.len());
+    head + args.map(|arg| 5 + digits(arg.len()) + arg.len()).sum::<usize>()
+}
+
+/// Splits records, as [`Log::read`] gives them, into (database, command).
+pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (head, rest) = bytes.split_first_chunk::<4>()?;
+        let len = u32::from_le_bytes(*head) as usize;
+        if len == 0 || len > rest.len() {
+            return None;
+        }
+        let (record, rest) = rest.split_at(len);
+        bytes = rest;
+        Some((record[0], &record[1..]))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(log: &mut Log, args: &[&[u8]]) {
+        log.append(3, args.iter().copied());
+    }
+
+    #[test]
+    fn records_come_back_as_commands() {
+        let mut log = Log::default();
+        log.keep(1 << 20);
+        append(&mut log, &[b"SET", b"k", b"0123456789"]);
+        append(&mut log, &[b"DEL", b""]);
+        let bytes = log.read(Offset(0), usize::MAX).unwrap();
+        assert_eq!(bytes.len() as u64, log.end().0);
+        let found: Vec<_> = records(&bytes).collect();
+        let set = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n";
+        assert_eq!(found, [(3, &set[..]), (3, &b"*2\r\n$3\r\nDEL\r\n$0\r\n\r\n"[..])]);
+    }
+
+    #[test]
+    fn offsets_grow_alike_whether_records_are_kept_or_not() {
+        let (mut kept, mut none) = (Log::default(), Log::default());
+        kept.keep(1 << 20);
+        for len in [0, 9, 10, 99, 100, 12_345] {
+            append(&mut kept, &[b"SET", b"k", &vec![b'x'; len]]);
+            append(&mut none, &[b"SET", b"k", &vec![b'x'; len]]);
+            assert_eq!(kept.end(), none.end());
+            assert_eq!(
+                kept.read(Offset(0), usize::MAX).unwrap().len() as u64,
+                kept.end().0
+            );
+        }
+        assert_eq!(none.start(), none.end());
+    }
+
+    #[test]
+    fn the_oldest_records_go_first_and_whole() {
+        let mut log = Log::default();
+        log.keep(100);
+        for i in 0..50u8 {
+            append(&mut log, &[b"SET", &[b'a' + i % 26], b"value"]);
+        }
+        let bytes = log.read(log.start(), usize::MAX).unwrap();
+        assert!(bytes.len() <= 100 && records(&bytes).count() == 2);
+        assert_eq!(log.read(Offset(log.start().0 - 1), 1), None);
+        assert_eq!(log.read(log.end(), 10), Some(Vec::new()));
+        assert_eq!(records(&log.read(log.start(), 1).unwrap()).count(), 1);
+    }
+
+    #[test]
+    fn damaged_records_end_the_iteration() {
+        assert_eq!(records(&[5, 0, 0, 0, 1]).count(), 0);
+        assert_eq!(records(&[0, 0, 0, 0]).count(), 0);
+    }
+}

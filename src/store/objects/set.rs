@@ -1,0 +1,14 @@
+//! A large set.
+
+/// A large set.
+#[derive(Debug, Default)]
+pub struct Set {
+    bytes: usize,
+}
+
+impl Set {
+    /// Bytes of memory that it owns.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,14 @@
+//! A large sorted set.
+
+/// A large sorted set.
+#[derive(Debug, Default)]
+pub struct ZSet {
+    bytes: usize,
+}
+
+impl ZSet {
+    /// Bytes of memory that it owns.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,505 @@
+//! A hash table whose items lie in the order of their hashes.
+//!
+//! It serves the keyspace and the large forms of sets and hashes. The order makes an iteration out of any hash value:
+//! a cursor is the next hash to visit, and it keeps its meaning however the table grows, shrinks or moves to another
+//! node in between, so an item that is there throughout is visited (the guarantee of SCAN).
+//!
+//! The trick: items are kept sorted in pages of at most [`PAGE`]. Hashes are uniform, so the place of one within its
+//! page is found by interpolation, in one or two cache lines. A full page is split in two by the next bit of the hash
+//! (extendible hashing), hence growth moves at most one page of items at a time, whatever the size of the table.
+
+/// Items in a page before it is split.
+pub const PAGE: usize = 128;
+
+/// A page is not split below this many bits of hash: it can only be this deep by chance or by an attack on the hash.
+const DEEPEST: u8 = 28;
+
+/// What a table holds.
+pub trait Item {
+    /// Something that a page knows of its items, kept by the owner of the table.
+    type Note: Default + Copy + std::fmt::Debug;
+
+    /// The item's hash, the same for as long as it is in the table.
+    fn hash(&self) -> u32;
+}
+
+/// Where an item is, until the table is next changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Pos {
+    page: u32,
+    index: u32,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Ordered<T: Item> {
+    shape: Shape<T>,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Shape<T: Item> {
+    One(Page<T>),
+    Many(Box<Directory<T>>),
+}
+
+#[derive(Debug)]
+struct Page<T: Item> {
+    items: Vec<T>,
+    note: T::Note,
+    /// How many leading bits of the hash all items of this page share.
+    depth: u8,
+}
+
+#[derive(Debug)]
+struct Directory<T: Item> {
+    /// How many leading bits of a hash choose the place in `places`.
+    depth: u8,
+    places: Vec<u32>,
+    pages: Vec<Page<T>>,
+}
+
+impl<T: Item> Default for Page<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            note: T::Note::default(),
+            depth: 0,
+        }
+    }
+}
+
+impl<T: Item> Default for Ordered<T> {
+    fn default() -> Self {
+        Self {
+            shape: Shape::One(Page::default()),
+            len: 0,
+        }
+    }
+}
+
+impl<T: Item> Ordered<T> {
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of memory that the table itself takes, without what its items own elsewhere.
+    pub fn heap_bytes(&self) -> usize {
+        let page = |page: &Page<T>| page.items.capacity() * size_of::<T>();
+        match &self.shape {
+            Shape::One(one) => page(one),
+            Shape::Many(many) => {
+                let pages: usize = many.pages.iter().map(page).sum();
+                pages + many.pages.capacity() * size_of::<Page<T>>() + many.places.capacity() * 4
+            }
+        }
+    }
+
+    /// Finds the item with this hash that `is` accepts.
+    pub fn find(&self, hash: u32, is: impl Fn(&T) -> bool) -> Option<Pos> {
+        let number = self.page_of(hash);
+        let items = &self.page(number).items;
+        let from = lower_bound(items, hash);
+        let run = items[from..].iter().take_while(|item| item.hash() == hash);
+        let index = from + run.enumerate().find(|(_, item)| is(item))?.0;
+        Some(Pos {
+            page: number,
+            index: index as u32,
+        })
+    }
+
+    /// The item at a position.
+    pub fn get(&self, pos: Pos) -> &T {
+        &self.page(pos.page).items[pos.index as usize]
+    }
+
+    /// The item at a position, to change. Its hash must stay.
+    pub fn get_mut(&mut self, pos: Pos) -> &mut T {
+        &mut self.page_mut(pos.page).items[pos.index as usize]
+    }
+
+    /// The note of the page that holds the item at `pos`.
+    pub fn note_mut(&mut self, pos: Pos) -> &mut T::Note {
+        &mut self.page_mut(pos.page).note
+    }
+
+    /// Adds an item, which must not be there yet.
+    pub fn insert(&mut self, item: T) -> Pos {
+        let hash = item.hash();
+        let mut number = self.page_of(hash);
+        while self.page(number).items.len() >= PAGE && self.page(number).depth < DEEPEST {
+            self.split(number);
+            number = self.page_of(hash);
+        }
+        let items = &mut self.page_mut(number).items;
+        let index = lower_bound(items, hash);
+        items.insert(index, item);
+        self.len += 1;
+        Pos {
+            page: number,
+            index: index as u32,
+        }
+    }
+
+    /// Takes an item out.
+    pub fn remove(&mut self, pos: Pos) -> T {
+        self.len -= 1;
+        let items = &mut self.page_mut(pos.page).items;
+        let item = items.remove(pos.index as usize);
+        if items.len() * 4 < items.capacity() {
+            items.shrink_to(items.len() * 2);
+        }
+        if self.len == 0 {
+            self.shape = Shape::One(Page::default());
+        }
+        item
+    }
+
+    /// Visits items in the order of their hashes, from `from` on, until at least `count` were visited and all that
+    /// share the last hash. Returns the hash to go on from, or `None` at the end.
+    pub fn scan(&self, from: u32, count: usize, mut visit: impl FnMut(&T)) -> Option<u32> {
+        let mut visited = 0;
+        let mut last = None;
+        for item in self.iter_from(from) {
+            if visited >= count && last != Some(item.hash()) {
+                return Some(item.hash());
+            }
+            visit(item);
+            visited += 1;
+            last = Some(item.hash());
+        }
+        None
+    }
+
+    /// All items in the order of their hashes.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.iter_from(0)
+    }
+
+    /// The items whose hash is at least `from`, in order.
+    pub fn iter_from(&self, from: u32) -> impl Iterator<Item = &T> {
+        let number = self.page_of(from);
+        let first = &self.page(number).items;
+        let rest = self.pages_after(number);
+        first[lower_bound(first, from)..]
+            .iter()
+            .chain(rest.flat_map(|page| &page.items))
+    }
+
+    /// An item chosen evenly by `random`, which is to give any 64 bits each time it is called.
+    pub fn sample(&self, mut random: impl FnMut() -> u64) -> Option<Pos> {
+        if self.is_empty() {
+            return None;
+        }
+        let pages = match &self.shape {
+            Shape::One(_) => 1,
+            Shape::Many(many) => many.pages.len(),
+        };
+        let fullest = if pages == 1 { self.len } else { PAGE };
+        loop {
+            // Pages are not equally full: a page and a place are drawn, and a place beyond the page's end again.
+            let bits = random();
+            let page = (bits >> 32) as usize * pages >> 32;
+            let index = (bits as u32 as usize * fullest) >> 32;
+            if index < self.page(page as u32).items.len() {
+                return Some(Pos {
+                    page: page as u32,
+                    index: index as u32,
+                });
+            }
+        }
+    }
+
+    /// Goes through the pages that `sweep` wants by their note, in order, until `budget` items were looked at, and
+    /// takes out the items that it dooms. The note of such a page is made anew from the items that stay.
+    pub fn sweep(&mut self, budget: &mut usize, sweep: &mut impl Sweep<T>) {
+        let pages = match &mut self.shape {
+            Shape::One(one) => std::slice::from_mut(one),
+            Shape::Many(many) => &mut many.pages[..],
+        };
+        let mut removed = 0;
+        for page in pages {
+            if *budget == 0 {
+                break;
+            }
+            if !sweep.wants(page.note) {
+                continue;
+            }
+            *budget = budget.saturating_sub(page.items.len());
+            let mut note = T::Note::default();
+            let before = page.items.len();
+            let gone: Vec<T> = page
+                .items
+                .extract_if(.., |item| sweep.dooms(item, &mut note))
+                .collect();
+            gone.into_iter().for_each(|item| sweep.takes(item));
+            removed += before - page.items.len();
+            page.note = note;
+        }
+        self.len -= removed;
+        if self.len == 0 {
+            self.shape = Shape::One(Page::default());
+        }
+    }
+
+    fn page_of(&self, hash: u32) -> u32 {
+        match &self.shape {
+            Shape::One(_) => 0,
+            Shape::Many(many) => many.places[place(hash, many.depth)],
+        }
+    }
+
+    fn page(&self, number: u32) -> &Page<T> {
+        match &self.shape {
+            Shape::One(one) => one,
+            Shape::Many(many) => &many.pages[number as usize],
+        }
+    }
+
+    fn page_mut(&mut self, number: u32) -> &mut Page<T> {
+        match &mut self.shape {
+            Shape::One(one) => one,
+            Shape::Many(many) => &mut many.pages[number as usize],
+        }
+    }
+
+    fn pages_after(&self, number: u32) -> impl Iterator<Item = &Page<T>> {
+        let many = match &self.shape {
+            Shape::One(_) => None,
+            Shape::Many(many) => Some(many),
+        };
+        let mut last = number;
+        let mut at = many.map_or(0, |many| {
+            many.places.iter().position(|page| *page == number).unwrap_or(0)
+        });
+        std::iter::from_fn(move || {
+            let many = many?;
+            // A page that is less deep than the directory fills several places in a row.
+            while many.places.get(at).is_some_and(|page| *page == last) {
+                at += 1;
+            }
+            last = *many.places.get(at)?;
+            Some(&many.pages[last as usize])
+        })
+    }
+
+    fn split(&mut self, number: u32) {
+        if let Shape::One(one) = &mut self.shape {
+            let pages = vec![std::mem::take(one)];
+            self.shape = Shape::Many(Box::new(Directory {
+                depth: 0,
+                places: vec![0],
+                pages,
+            }));
+        }
+        let Shape::Many(many) = &mut self.shape else {
+            return;
+        };
+        let page = &mut many.pages[number as usize];
+        page.depth += 1;
+        let depth = page.depth;
+        let middle = page
+            .items
+            .partition_point(|item| item.hash() >> (32 - depth) & 1 == 0);
+        let items = page.items.split_off(middle);
+        page.items.shrink_to(middle * 3 / 2);
+        let upper = Page {
+            items,
+            note: page.note,
+            depth,
+        };
+        if depth > many.depth {
+            many.places = many.places.iter().flat_map(|page| [*page, *page]).collect();
+            many.depth += 1;
+        }
+        let new = many.pages.len() as u32;
+        many.pages.push(upper);
+        let first = many
+            .places
+            .iter()
+            .position(|page| *page == number)
+            .expect("every page has a place");
+        let width = 1 << (many.depth - depth);
+        many.places[first + width..first + 2 * width].fill(new);
+    }
+}
+
+/// What [`Ordered::sweep`] does with pages and items.
+pub trait Sweep<T: Item> {
+    /// Whether a page with this note is looked at.
+    fn wants(&mut self, note: T::Note) -> bool;
+    /// Whether the item is taken out; for one that stays, what it adds to the note of its page.
+    fn dooms(&mut self, item: &T, note: &mut T::Note) -> bool;
+    /// Receives an item that was taken out.
+    fn takes(&mut self, item: T);
+}
+
+/// The place of a hash in a directory of `2^depth` places.
+fn place(hash: u32, depth: u8) -> usize {
+    (u64::from(hash) >> (32 - depth)) as usize
+}
+
+/// Index of the first item whose hash is at least `hash`: a guess by interpolation, then a short walk.
+fn lower_bound<T: Item>(items: &[T], hash: u32) -> usize {
+    let (Some(first), Some(last)) = (items.first(), items.last()) else {
+        return 0;
+    };
+    let (low, high) = (first.hash(), last.hash());
+    if hash <= low {
+        return 0;
+    }
+    if hash > high {
+        return items.len();
+    }
+    let share = u64::from(hash - low) * (items.len() as u64 - 1) / u64::from(high - low);
+    let mut index = share as usize;
+    while items[index].hash() < hash {
+        index += 1;
+    }
+    while index > 0 && items[index - 1].hash() >= hash {
+        index -= 1;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Clone, Copy)]
+    struct Number(u64);
+
+    impl Item for Number {
+        type Note = u64;
+
+        fn hash(&self) -> u32 {
+            // Few distinct hashes, so that items share them.
+            (xxhash_rust::xxh3::xxh3_64(&(self.0 / 3).to_le_bytes()) >> 32) as u32
+        }
+    }
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        xxhash_rust::xxh3::xxh3_64(&state.to_le_bytes())
+    }
+
+    fn find(table: &Ordered<Number>, number: u64) -> Option<Pos> {
+        table.find(Number(number).hash(), |item| item.0 == number)
+    }
+
+    #[test]
+    fn it_holds_what_a_map_holds_after_any_sequence() {
+        let (mut table, mut map, mut seed) = (Ordered::default(), BTreeMap::new(), 1);
+        for _ in 0..60_000 {
+            let number = random(&mut seed) % 9_000;
+            match find(&table, number) {
+                Some(pos) => {
+                    assert!(map.remove(&number).is_some());
+                    assert_eq!(table.remove(pos), Number(number));
+                }
+                None => {
+                    assert!(map.insert(number, ()).is_none());
+                    let pos = table.insert(Number(number));
+                    assert_eq!(*table.get(pos), Number(number));
+                }
+            }
+            assert_eq!(table.len(), map.len());
+        }
+        let mut items: Vec<u64> = table.iter().map(|item| item.0).collect();
+        assert!(table.iter().is_sorted_by_key(|item| item.hash()));
+        items.sort_unstable();
+        assert_eq!(items, map.into_keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_scan_visits_what_is_there_throughout_however_the_table_changes() {
+        let mut table = Ordered::default();
+        (0..3_000).for_each(|number| drop(table.insert(Number(number))));
+        let (mut seen, mut cursor, mut other, mut seed) = (vec![0; 3_000], Some(0), 3_000, 5);
+        while let Some(from) = cursor {
+            cursor = table.scan(from, 10, |item| {
+                if item.0 < 3_000 {
+                    seen[item.0 as usize] += 1;
+                }
+            });
+            for _ in 0..30 {
+                table.insert(Number(other));
+                other += 1;
+            }
+            if random(&mut seed).is_multiple_of(2) {
+                let gone = (3_000..other)
+                    .filter(|n| n % 2 == 0)
+                    .filter_map(|n| find(&table, n).map(|_| n));
+                for number in gone.collect::<Vec<_>>() {
+                    let pos = find(&table, number).unwrap();
+                    table.remove(pos);
+                }
+            }
+        }
+        assert!(seen.iter().all(|times| *times == 1));
+    }
+
+    #[test]
+    fn samples_are_even() {
+        let mut table = Ordered::default();
+        (0..1_000).for_each(|number| drop(table.insert(Number(number))));
+        let (mut hits, mut seed) = (vec![0u32; 1_000], 9);
+        for _ in 0..100_000 {
+            let pos = table.sample(|| random(&mut seed)).unwrap();
+            hits[table.get(pos).0 as usize] += 1;
+        }
+        // Binomial with mean 100: ten standard deviations on either side.
+        assert!(hits.iter().all(|n| (1..=200).contains(n)), "{hits:?}");
+        assert!(hits.iter().filter(|n| (80..=120).contains(*n)).count() > 900);
+    }
+
+    #[test]
+    fn items_of_one_hash_outgrow_a_page() {
+        #[derive(Debug)]
+        struct Same;
+        impl Item for Same {
+            type Note = ();
+            fn hash(&self) -> u32 {
+                77
+            }
+        }
+        let mut table = Ordered::default();
+        (0..1_000).for_each(|_| drop(table.insert(Same)));
+        let mut visited = 0;
+        assert_eq!(table.scan(0, 10, |_| visited += 1), None);
+        assert_eq!(visited, 1_000);
+    }
+
+    #[test]
+    fn a_sweep_takes_the_doomed_and_visits_only_wanted_pages() {
+        struct Even(Vec<u64>);
+        impl Sweep<Number> for Even {
+            fn wants(&mut self, note: u64) -> bool {
+                note == 0
+            }
+            fn dooms(&mut self, item: &Number, note: &mut u64) -> bool {
+                *note = 1;
+                item.0 % 2 == 0
+            }
+            fn takes(&mut self, item: Number) {
+                self.0.push(item.0);
+            }
+        }
+        let mut table = Ordered::default();
+        (0..1_000).for_each(|number| drop(table.insert(Number(number))));
+        let mut even = Even(Vec::new());
+        table.sweep(&mut usize::MAX.clone(), &mut even);
+        assert_eq!((even.0.len(), table.len()), (500, 500));
+        let mut budget = 10_000;
+        table.sweep(&mut budget, &mut even);
+        assert_eq!(budget, 10_000);
+    }
+}

@@ -1,0 +1,1 @@
+//! Small collections as one run of bytes.

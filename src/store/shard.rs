@@ -1,0 +1,373 @@
+//! One shard's data: a table for each of its slots and databases, always behind the shard's lock.
+//!
+//! This is the seam beneath which the layout of memory can change: [`super::db`] is its only caller, and commands
+//! reach data only through that. A [`Place`] is valid until the shard is next changed.
+
+use std::ops::Range;
+
+use ringfort_cluster::{Epoch, ShardId};
+
+use super::{
+    copy::{Copies, Position},
+    entry::{Entry, Soonest},
+    key::Key,
+    log::Log,
+    ordered::{Ordered, Pos, Sweep},
+    value::{Form, Object, Value},
+};
+
+/// Number of databases, as Redis has by default.
+pub const DATABASES: u8 = 16;
+
+/// What an entry costs in its table, in bytes: its place there, and the share of places that stand empty.
+const PLACE: usize = size_of::<Entry>() * 4 / 3;
+
+/// Who this node is for the shard, as far as it has applied the topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It holds no copy, or one that is being made.
+    Absent,
+    /// It holds a complete copy, and follows.
+    Replica,
+    /// It serves the shard while it holds a lease.
+    Primary,
+    /// It was the primary until a moment ago: it is handing over and serves nobody.
+    Sealed,
+}
+
+/// What a shard carries beside its data.
+#[derive(Debug)]
+pub struct Core {
+    /// Which shard this is.
+    pub id: ShardId,
+    /// Who this node is for it.
+    pub role: Role,
+    /// The epoch of the data: of which epoch's log [`Log::end`] is a position.
+    pub epoch: Epoch,
+    /// Its writes.
+    pub log: Log,
+    /// Copies of it that are being made for other nodes.
+    pub copies: Copies,
+    /// Bytes that its entries take.
+    pub used: usize,
+    /// The same, by database.
+    used_by: [usize; DATABASES as usize],
+    /// Of `used`, what the store's account knows.
+    pub(super) settled: usize,
+    /// Changes since the start.
+    pub changes: u64,
+    /// Keys with a deadline, by database.
+    pub deadlines: [u32; DATABASES as usize],
+    /// No deadline of the shard is sooner than this.
+    soonest: u64,
+    /// Large values that were removed and wait to be dropped where nobody waits for it.
+    pub(super) dropped: Vec<Object>,
+}
+
+/// Where an entry is, until the shard is next changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    table: u16,
+    pos: Pos,
+}
+
+/// A shard.
+#[derive(Debug)]
+pub struct Shard {
+    /// What it carries beside its data.
+    pub core: Core,
+    first_slot: u16,
+    slots: u16,
+    /// The tables of a database, one for each slot; `None` for a database that was never used.
+    databases: [Option<Box<[Ordered<Entry>]>>; DATABASES as usize],
+}
+
+impl Core {
+    fn charge(&mut self, db: u8, before: usize, after: usize) {
+        self.used = self.used + after - before;
+        let by = &mut self.used_by[usize::from(db)];
+        *by = *by + after - before;
+    }
+}
+
+impl Shard {
+    /// A shard without data, of which this node has no copy.
+    pub fn new(id: ShardId, slots: u16) -> Self {
+        let core = Core {
+            id,
+            role: Role::Absent,
+            epoch: Epoch(0),
+            log: Log::default(),
+            copies: Copies::default(),
+            used: 0,
+            used_by: [0; DATABASES as usize],
+            settled: 0,
+            changes: 0,
+            deadlines: [0; DATABASES as usize],
+            soonest: u64::MAX,
+            dropped: Vec::new(),
+        };
+        Self {
+            core,
+            first_slot: id.0 * slots,
+            slots,
+            databases: Default::default(),
+        }
+    }
+
+    /// Its slots.
+    pub fn slots(&self) -> Range<u16> {
+        self.first_slot..self.first_slot + self.slots
+    }
+
+    pub(super) fn table(&self, db: u8, slot: u16) -> Option<&Ordered<Entry>> {
+        Some(&self.databases[usize::from(db)].as_ref()?[usize::from(slot - self.first_slot)])
+    }
+
+    fn table_at(&self, db: u8, table: u16) -> &Ordered<Entry> {
+        let tables = self.databases[usize::from(db)]
+            .as_ref()
+            .expect("a place is in a table");
+        &tables[usize::from(table)]
+    }
+
+    fn table_mut(&mut self, db: u8, table: u16) -> &mut Ordered<Entry> {
+        let slots = usize::from(self.slots);
+        let tables = self.databases[usize::from(db)]
+            .get_or_insert_with(|| (0..slots).map(|_| Ordered::default()).collect());
+        &mut tables[usize::from(table)]
+    }
+
+    /// Finds a key, whether its time is over or not.
+    pub(super) fn lookup(&self, db: u8, key: Key<'_>) -> Option<Place> {
+        let table = key.slot - self.first_slot;
+        let tables = self.databases[usize::from(db)].as_ref()?;
+        let pos = tables[usize::from(table)].find(key.hash, |entry| entry.key() == key.bytes)?;
+        Some(Place { table, pos })
+    }
+
+    /// Adds a key that is not there.
+    pub(super) fn insert(&mut self, db: u8, key: Key<'_>, entry: Entry) -> Place {
+        let deadline = entry.deadline();
+        self.core.charge(db, 0, entry.heap_bytes() + PLACE);
+        let table = key.slot - self.first_slot;
+        let pos = self.table_mut(db, table).insert(entry);
+        let place = Place { table, pos };
+        self.note_deadline(db, place, None, deadline);
+        place
+    }
+
+    /// Takes a key out.
+    pub(super) fn remove(&mut self, db: u8, place: Place) -> Entry {
+        let entry = self.table_mut(db, place.table).remove(place.pos);
+        self.core.charge(db, entry.heap_bytes() + PLACE, 0);
+        if entry.deadline().is_some() {
+            self.core.deadlines[usize::from(db)] -= 1;
+        }
+        entry
+    }
+
+    pub(super) fn entry(&self, db: u8, place: Place) -> &Entry {
+        self.table_at(db, place.table).get(place.pos)
+    }
+
+    pub(super) fn value(&self, db: u8, place: Place) -> Value<'_> {
+        self.entry(db, place).value()
+    }
+
+    /// Changes an entry by `change` and accounts for what it grew or shrank by.
+    fn change<R>(&mut self, db: u8, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let entry = self.table_mut(db, place.table).get_mut(place.pos);
+        let before = entry.heap_bytes();
+        let result = change(entry);
+        let after = entry.heap_bytes();
+        self.core.charge(db, before, after);
+        result
+    }
+
+    /// Replaces an entry by another one of the same key.
+    pub(super) fn replace(&mut self, db: u8, place: Place, entry: Entry) -> Entry {
+        let (old, new) = (self.entry(db, place).deadline(), entry.deadline());
+        let before = self.change(db, place, |place| std::mem::replace(place, entry));
+        self.note_deadline(db, place, old, new);
+        before
+    }
+
+    /// Replaces bytes of a small value.
+    pub(super) fn splice(&mut self, db: u8, place: Place, cut: Range<usize>, with: &[&[u8]]) {
+        self.change(db, place, |entry| entry.splice(cut, with));
+    }
+
+    /// Changes a large value; `None` if the value is a small one.
+    pub(super) fn object<R>(
+        &mut self,
+        db: u8,
+        place: Place,
+        change: impl FnOnce(&mut Object) -> R,
+    ) -> Option<R> {
+        self.change(db, place, |entry| entry.object_mut().map(change))
+    }
+
+    pub(super) fn set_deadline(&mut self, db: u8, place: Place, deadline: Option<u64>) {
+        let old = self.entry(db, place).deadline();
+        self.change(db, place, |entry| entry.set_deadline(deadline));
+        self.note_deadline(db, place, old, deadline);
+    }
+
+    fn note_deadline(&mut self, db: u8, place: Place, old: Option<u64>, new: Option<u64>) {
+        let count = &mut self.core.deadlines[usize::from(db)];
+        *count = *count + u32::from(new.is_some()) - u32::from(old.is_some());
+        if new.is_some() {
+            self.core.soonest = self.core.soonest.min(new.unwrap_or(u64::MAX));
+            self.table_mut(db, place.table).note_mut(place.pos).include(new);
+        }
+    }
+
+    /// Number of keys in a database, those whose time is over included.
+    pub fn len(&self, db: u8) -> usize {
+        self.slots().map(|slot| self.slot_len(db, slot)).sum()
+    }
+
+    /// Number of keys of a slot in a database.
+    pub fn slot_len(&self, db: u8, slot: u16) -> usize {
+        self.table(db, slot).map_or(0, Ordered::len)
+    }
+
+    /// Whether it has no keys at all.
+    pub fn is_empty(&self) -> bool {
+        (0..DATABASES).all(|db| self.len(db) == 0)
+    }
+
+    /// Takes out all keys of a database, or of all, and returns their tables to be dropped elsewhere.
+    pub fn clear(&mut self, db: Option<u8>) -> Vec<Cleared> {
+        let range = db.map_or(0..DATABASES, |db| db..db + 1);
+        let mut cleared = Vec::new();
+        for db in range {
+            let Some(tables) = self.databases[usize::from(db)].take() else {
+                continue;
+            };
+            self.core.deadlines[usize::from(db)] = 0;
+            self.core.charge(db, self.core.used_by[usize::from(db)], 0);
+            cleared.push(Cleared(tables));
+        }
+        cleared
+    }
+
+    /// Removes up to `budget` entries' worth of keys whose time was over at `now`, and tells each to `removed` with
+    /// its database. Returns whether there may be more.
+    pub(super) fn expire(&mut self, now: u64, mut budget: usize, mut removed: impl FnMut(u8, Entry)) -> bool {
+        if self.core.soonest > now {
+            return false;
+        }
+        let mut soonest = u64::MAX;
+        for db in 0..DATABASES {
+            let mut gone = (0, 0);
+            for table in self.databases[usize::from(db)].iter_mut().flatten() {
+                let mut sweep = Expired {
+                    now,
+                    soonest,
+                    gone,
+                    removed: |entry| removed(db, entry),
+                };
+                table.sweep(&mut budget, &mut sweep);
+                (soonest, gone) = (sweep.soonest, sweep.gone);
+            }
+            self.core.charge(db, gone.0, 0);
+            self.core.deadlines[usize::from(db)] -= gone.1;
+        }
+        if budget > 0 {
+            self.core.soonest = soonest;
+        }
+        budget == 0
+    }
+
+    /// An entry chosen evenly among those of a random slot that is not empty: `random` gives 64 bits at each call.
+    pub(super) fn sample(&self, db: u8, mut random: impl FnMut() -> u64) -> Option<&Entry> {
+        let tables = self.databases[usize::from(db)].as_ref()?;
+        let start = random() as usize % tables.len();
+        let (after, before) = (tables[start..].iter(), tables[..start].iter());
+        let table = after.chain(before).find(|table| !table.is_empty())?;
+        Some(table.get(table.sample(random)?))
+    }
+
+    /// Visits entries from a position on, in the order of (slot, database, hash), at least `count` of them if there
+    /// are so many. Returns where to go on, or `None` at the end.
+    pub(super) fn walk(
+        &self,
+        from: Position,
+        count: usize,
+        mut visit: impl FnMut(u8, &Entry),
+    ) -> Option<Position> {
+        let mut left = count;
+        let mut from = from;
+        for slot in from.slot..self.slots().end {
+            for db in from.db..DATABASES {
+                if let Some(table) = self.table(db, slot) {
+                    let next = table.scan(from.hash, left, |entry| {
+                        left = left.saturating_sub(1);
+                        visit(db, entry);
+                    });
+                    if let Some(hash) = next {
+                        return Some(Position { slot, db, hash });
+                    }
+                }
+                from.hash = 0;
+            }
+            from.db = 0;
+        }
+        None
+    }
+}
+
+/// The tables of a database that was emptied: dropping it takes time.
+#[derive(Debug)]
+pub struct Cleared(#[expect(dead_code, reason = "held to be dropped")] Box<[Ordered<Entry>]>);
+
+struct Expired<F> {
+    now: u64,
+    soonest: u64,
+    /// Bytes and keys that were removed.
+    gone: (usize, u32),
+    removed: F,
+}
+
+impl<F: FnMut(Entry)> Sweep<Entry> for Expired<F> {
+    fn wants(&mut self, note: Soonest) -> bool {
+        if note.0 > self.now {
+            self.soonest = self.soonest.min(note.0);
+        }
+        note.0 <= self.now
+    }
+
+    fn dooms(&mut self, entry: &Entry, note: &mut Soonest) -> bool {
+        let deadline = entry.deadline();
+        let doomed = deadline.is_some_and(|deadline| deadline <= self.now);
+        if !doomed {
+            note.include(deadline);
+            self.soonest = self.soonest.min(note.0);
+        }
+        doomed
+    }
+
+    fn takes(&mut self, entry: Entry) {
+        self.gone.0 += entry.heap_bytes() + PLACE;
+        self.gone.1 += 1;
+        (self.removed)(entry);
+    }
+}
+
+/// Builds an entry of `key`: a string that is too long for it becomes shared.
+pub(super) fn entry_of(
+    key: Key<'_>,
+    clock: u32,
+    deadline: Option<u64>,
+    form: Form,
+    value: &[&[u8]],
+) -> Entry {
+    let len: usize = value.iter().map(|part| part.len()).sum();
+    if form == Form::Str && len > super::value::INLINE_STRING {
+        let object = Object::Str(value.concat().into());
+        return Entry::large(key.hash, key.bytes, clock, deadline, object);
+    }
+    Entry::small(key.hash, key.bytes, clock, deadline, form, value)
+}

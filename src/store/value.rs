@@ -1,0 +1,153 @@
+//! What a key can hold, as commands see it.
+//!
+//! A value is small and lies inside its entry ([`Value::Str`], [`Value::Packed`]), or has memory of its own
+//! ([`Value::Shared`], [`Value::Big`]). Commands match on these four; where the bytes lie is the store's affair.
+
+use bytes::Bytes;
+
+use super::objects::{hash::Hash, list::List, set::Set, zset::ZSet};
+
+/// Strings up to this many bytes lie in their entry; longer ones are shared with the output instead of copied.
+pub const INLINE_STRING: usize = 16 << 10;
+
+/// The type of a value, as `TYPE` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Str,
+    /// A list.
+    List,
+    /// A set.
+    Set,
+    /// A hash.
+    Hash,
+    /// A sorted set.
+    ZSet,
+}
+
+impl Kind {
+    /// The name that `TYPE` and `SCAN … TYPE` use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Str => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::Hash => "hash",
+            Self::ZSet => "zset",
+        }
+    }
+}
+
+/// How the bytes of a small value are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// The string itself.
+    Str = 0,
+    /// A [`super::packed`] sequence of the elements.
+    List = 1,
+    /// Sorted integers of one width: see [`super::objects::set`].
+    IntSet = 2,
+    /// A packed sequence of the members.
+    Set = 3,
+    /// A packed sequence of field, value, field, value…
+    Hash = 4,
+    /// A packed sequence of member, score, member, score… ordered by score and member.
+    ZSet = 5,
+}
+
+impl Form {
+    /// The type of a value of this form.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Str => Kind::Str,
+            Self::List => Kind::List,
+            Self::IntSet | Self::Set => Kind::Set,
+            Self::Hash => Kind::Hash,
+            Self::ZSet => Kind::ZSet,
+        }
+    }
+
+    pub(super) fn from_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::Str,
+            1 => Self::List,
+            2 => Self::IntSet,
+            3 => Self::Set,
+            4 => Self::Hash,
+            _ => Self::ZSet,
+        }
+    }
+}
+
+/// A view of a live value. It borrows the locked shard, so it cannot outlive the lock.
+#[derive(Clone, Copy)]
+pub enum Value<'s> {
+    /// A short string.
+    Str(&'s [u8]),
+    /// A long string, which the output may share.
+    Shared(&'s Bytes),
+    /// A small collection, packed; never [`Form::Str`].
+    Packed(Form, &'s [u8]),
+    /// A large collection; never [`Object::Str`].
+    Big(&'s Object),
+}
+
+impl<'s> Value<'s> {
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Str(_) | Self::Shared(_) => Kind::Str,
+            Self::Packed(form, _) => form.kind(),
+            Self::Big(object) => object.kind(),
+        }
+    }
+
+    /// The bytes, if it is a string.
+    pub fn as_string(&self) -> Option<&'s [u8]> {
+        match self {
+            Self::Str(bytes) => Some(bytes),
+            Self::Shared(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// A value with memory of its own.
+#[derive(Debug)]
+pub enum Object {
+    /// A string longer than [`INLINE_STRING`].
+    Str(Bytes),
+    /// A large list.
+    List(List),
+    /// A large set.
+    Set(Set),
+    /// A large hash.
+    Hash(Hash),
+    /// A large sorted set.
+    ZSet(ZSet),
+}
+
+impl Object {
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Str(_) => Kind::Str,
+            Self::List(_) => Kind::List,
+            Self::Set(_) => Kind::Set,
+            Self::Hash(_) => Kind::Hash,
+            Self::ZSet(_) => Kind::ZSet,
+        }
+    }
+
+    /// Bytes of memory that it owns. Constant time: every type keeps a running count.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Str(bytes) => bytes.len(),
+            Self::List(list) => list.heap_bytes(),
+            Self::Set(set) => set.heap_bytes(),
+            Self::Hash(hash) => hash.heap_bytes(),
+            Self::ZSet(zset) => zset.heap_bytes(),
+        }
+    }
+}
