@@ -11,8 +11,9 @@
 /// Items in a page before it is split.
 pub const PAGE: usize = 128;
 
-/// A page is not split below this many bits of hash: it can only be this deep by chance or by an attack on the hash.
-const DEEPEST: u8 = 28;
+/// A page is not split where that would make the directory this many times as long as there are pages: so many equal
+/// leading bits come by an attack on the hash, not by chance. The page then grows beyond its size instead.
+const SPARSEST: usize = 64;
 
 /// What a table holds.
 pub trait Item {
@@ -133,7 +134,7 @@ impl<T: Item> Ordered<T> {
     pub fn insert(&mut self, item: T) -> Pos {
         let hash = item.hash();
         let mut number = self.page_of(hash);
-        while self.page(number).items.len() >= PAGE && self.page(number).depth < DEEPEST {
+        while self.page(number).items.len() >= PAGE && self.may_split(number) {
             self.split(number);
             number = self.page_of(hash);
         }
@@ -186,7 +187,7 @@ impl<T: Item> Ordered<T> {
     pub fn iter_from(&self, from: u32) -> impl Iterator<Item = &T> {
         let number = self.page_of(from);
         let first = &self.page(number).items;
-        let rest = self.pages_after(number);
+        let rest = self.pages_after(number, from);
         first[lower_bound(first, from)..]
             .iter()
             .chain(rest.flat_map(|page| &page.items))
@@ -269,7 +270,8 @@ impl<T: Item> Ordered<T> {
         }
     }
 
-    fn pages_after(&self, number: u32) -> impl Iterator<Item = &Page<T>> {
+    /// The pages that follow page `number`, in which `hash` belongs.
+    fn pages_after(&self, number: u32, hash: u32) -> impl Iterator<Item = &Page<T>> {
         let many = match &self.shape {
             Shape::One(_) => None,
             Shape::Many(many) => Some(many),
@@ -289,6 +291,16 @@ impl<T: Item> Ordered<T> {
         })
     }
 
+    fn may_split(&self, number: u32) -> bool {
+        match &self.shape {
+            Shape::One(_) => true,
+            Shape::Many(many) => {
+                let fits = many.pages[number as usize].depth < many.depth;
+                fits || (many.depth < 32 && many.places.len() < many.pages.len() * SPARSEST)
+            }
+        }
+    }
+
     fn split(&mut self, number: u32) {
         if let Shape::One(one) = &mut self.shape {
             let pages = vec![std::mem::take(one)];
@@ -302,6 +314,7 @@ impl<T: Item> Ordered<T> {
             return;
         };
         let page = &mut many.pages[number as usize];
+        let shared = page.items[0].hash() >> (31 - page.depth) >> 1;
         page.depth += 1;
         let depth = page.depth;
         let middle = page
