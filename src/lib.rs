@@ -1,4 +1,14 @@
 //! Ringfort: a distributed in-memory cache cluster that speaks the Redis protocol.
 
+pub mod bus;
+pub mod clients;
 pub mod commands;
+pub mod config;
+pub mod env;
+pub mod net;
+pub mod node;
+pub mod routing;
+pub mod session;
+pub mod stats;
 pub mod store;
+pub mod tasks;

@@ -15,5 +15,5 @@ pub mod ids;
 pub mod topology;
 
 pub use change::{Change, Outcome, Refused, ShardChange, Step};
-pub use ids::{ClusterId, Epoch, Incarnation, Member, NodeId, Offset, ShardId, Version};
+pub use ids::{ClusterId, Epoch, Incarnation, Member, NodeId, Offset, SLOTS, ShardId, Version};
 pub use topology::{Address, Node, NodeInfo, NodeState, Settings, Shard, Topology};

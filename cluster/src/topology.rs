@@ -84,10 +84,7 @@ pub struct NodeInfo {
 impl NodeInfo {
     /// The life that speaks.
     pub fn member(&self) -> Member {
-        Member {
-            node: self.id,
-            incarnation: self.incarnation,
-        }
+        Member { node: self.id, incarnation: self.incarnation }
     }
 }
 

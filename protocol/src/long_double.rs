@@ -15,11 +15,7 @@ use crate::number::{Format, Literal, round};
 /// Bytes of the longest text that is read as a number; Redis has the same limit.
 pub const MAX_TEXT: usize = 5 * 1024 - 1;
 
-const FORMAT: Format = Format {
-    precision: 64,
-    min_exponent: -16445,
-    max_exponent: 16320,
-};
+const FORMAT: Format = Format { precision: 64, min_exponent: -16445, max_exponent: 16320 };
 /// Decimals that are printed at most.
 const DECIMALS: usize = 17;
 /// Powers of ten beyond which every number overflows, or underflows.
@@ -51,27 +47,14 @@ impl LongDouble {
         let (negative, literal) = Literal::scan(text)?;
         let (mantissa, exponent) = match literal {
             Literal::Infinite => {
-                return Some(Self {
-                    negative,
-                    magnitude: Magnitude::Infinite,
-                });
+                return Some(Self { negative, magnitude: Magnitude::Infinite });
             }
-            Literal::Hexadecimal {
-                mantissa,
-                exponent,
-                inexact,
-            } => round(mantissa, exponent, inexact, &FORMAT)?,
-            Literal::Decimal {
-                whole,
-                fraction,
-                exponent,
-                ..
-            } => round_decimal(whole, fraction, exponent)?,
+            Literal::Hexadecimal { mantissa, exponent, inexact } => {
+                round(mantissa, exponent, inexact, &FORMAT)?
+            }
+            Literal::Decimal { whole, fraction, exponent, .. } => round_decimal(whole, fraction, exponent)?,
         };
-        Some(Self {
-            negative,
-            magnitude: Magnitude::Finite { mantissa, exponent },
-        })
+        Some(Self { negative, magnitude: Magnitude::Finite { mantissa, exponent } })
     }
 
     /// The sum, or `None` if it is not finite: then the command is refused.
@@ -99,25 +82,13 @@ impl LongDouble {
             wide - narrow - u128::from(lost)
         };
         let (mantissa, exponent) = round(sum, large.exponent - ROOM, lost, &FORMAT)?;
-        let negative = if sum == 0 {
-            large.negative && small.negative
-        } else {
-            large.negative
-        };
-        Some(Self {
-            negative,
-            magnitude: Magnitude::Finite { mantissa, exponent },
-        })
+        let negative = if sum == 0 { large.negative && small.negative } else { large.negative };
+        Some(Self { negative, magnitude: Magnitude::Finite { mantissa, exponent } })
     }
 
     /// Appends the number with up to 17 decimals, never with an exponent: C's `%.17Lf` without trailing zeros.
     pub fn format(self, out: &mut Vec<u8>) {
-        let Some(Finite {
-            negative,
-            mantissa,
-            exponent,
-        }) = self.finite()
-        else {
+        let Some(Finite { negative, mantissa, exponent }) = self.finite() else {
             out.extend_from_slice(if self.negative { b"-inf" } else { b"inf" });
             return;
         };
@@ -151,11 +122,9 @@ impl LongDouble {
     fn finite(self) -> Option<Finite> {
         match self.magnitude {
             Magnitude::Infinite => None,
-            Magnitude::Finite { mantissa, exponent } => Some(Finite {
-                negative: self.negative,
-                mantissa,
-                exponent,
-            }),
+            Magnitude::Finite { mantissa, exponent } => {
+                Some(Finite { negative: self.negative, mantissa, exponent })
+            }
         }
     }
 }
@@ -164,10 +133,7 @@ impl From<i64> for LongDouble {
     fn from(value: i64) -> Self {
         let (mantissa, exponent) = round(value.unsigned_abs().into(), 0, false, &FORMAT)
             .expect("64 bits fit the mantissa, and the exponent is near 0");
-        Self {
-            negative: value < 0,
-            magnitude: Magnitude::Finite { mantissa, exponent },
-        }
+        Self { negative: value < 0, magnitude: Magnitude::Finite { mantissa, exponent } }
     }
 }
 
@@ -185,10 +151,7 @@ impl From<f64> for LongDouble {
                 Magnitude::Finite { mantissa, exponent }
             }
         };
-        Self {
-            negative: value.is_sign_negative(),
-            magnitude,
-        }
+        Self { negative: value.is_sign_negative(), magnitude }
     }
 }
 
@@ -207,11 +170,7 @@ fn sign(out: &mut Vec<u8>, negative: bool) {
 
 /// Rounds the number whose digits are `whole` and `fraction`, times `10^exponent`.
 fn round_decimal(whole: &[u8], fraction: &[u8], exponent: i64) -> Option<(u64, i64)> {
-    let leading = whole
-        .iter()
-        .chain(fraction)
-        .take_while(|&&digit| digit == b'0')
-        .count();
+    let leading = whole.iter().chain(fraction).take_while(|&&digit| digit == b'0').count();
     let digits = || whole.iter().chain(fraction).skip(leading);
     let count = whole.len() + fraction.len() - leading;
     if count == 0 {
@@ -253,11 +212,7 @@ fn divide(mut numerator: Big, mut denominator: Big) -> (u128, i64, bool) {
         }
         numerator.shift_left(1);
     }
-    (
-        quotient,
-        above as i64 - below as i64 - (BITS - 1),
-        numerator.bits() != 0,
-    )
+    (quotient, above as i64 - below as i64 - (BITS - 1), numerator.bits() != 0)
 }
 
 /// A natural number of any size, the least significant limb first, without leading zero limbs.
@@ -280,9 +235,7 @@ impl Big {
     }
 
     fn bits(&self) -> usize {
-        self.0
-            .last()
-            .map_or(0, |top| self.0.len() * 64 - top.leading_zeros() as usize)
+        self.0.last().map_or(0, |top| self.0.len() * 64 - top.leading_zeros() as usize)
     }
 
     fn multiply_add(&mut self, factor: u64, addend: u64) {
@@ -319,10 +272,7 @@ impl Big {
     }
 
     fn compare(&self, other: &Self) -> Ordering {
-        self.0
-            .len()
-            .cmp(&other.0.len())
-            .then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
+        self.0.len().cmp(&other.0.len()).then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
     }
 
     /// Subtracts `other`, which is not larger.
@@ -343,11 +293,8 @@ impl Big {
         let (limbs, within) = (dropped / 64, dropped % 64);
         let limb = |at: usize| self.0.get(at).copied().unwrap_or(0);
         let low = u128::from(limb(limbs)) | u128::from(limb(limbs + 1)) << 64;
-        let top = if within == 0 {
-            low
-        } else {
-            low >> within | u128::from(limb(limbs + 2)) << (128 - within)
-        };
+        let top =
+            if within == 0 { low } else { low >> within | u128::from(limb(limbs + 2)) << (128 - within) };
         let inexact =
             self.0.iter().take(limbs).any(|&limb| limb != 0) || limb(limbs) & ((1 << within) - 1) != 0;
         (top, dropped as i64, inexact)

@@ -25,11 +25,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         }
         value = value * 10 + u64::from(digit);
     }
-    if negative {
-        0i64.checked_sub_unsigned(value)
-    } else {
-        i64::try_from(value).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
 }
 
 /// Reads a double as ZADD reads a score: decimal or hexadecimal, `inf` or `infinity` in any case, signs allowed.
@@ -38,11 +34,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let (negative, literal) = Literal::scan(text)?;
     let value = match literal {
         Literal::Infinite => f64::INFINITY,
-        Literal::Hexadecimal {
-            mantissa,
-            exponent,
-            inexact,
-        } => {
+        Literal::Hexadecimal { mantissa, exponent, inexact } => {
             let (mantissa, exponent) = round(mantissa, exponent, inexact, &DOUBLE)?;
             compose_f64(mantissa, exponent)
         }
@@ -76,9 +68,7 @@ pub fn format_double(value: f64) -> String {
     let scientific = format!("{value:.16e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (sign, mantissa) = mantissa
-        .strip_prefix('-')
-        .map_or(("", mantissa), |rest| ("-", rest));
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
     let digits = mantissa.replace('.', "");
     let digits = digits.trim_end_matches('0');
     let digits = if digits.is_empty() { "0" } else { digits };
@@ -149,13 +139,7 @@ impl<'a> Literal<'a> {
         }
         let exponent = scan_exponent(rest, b'e')? - fraction.len() as i64;
         let zero = whole.iter().chain(fraction).all(|&digit| digit == b'0');
-        Some(Self::Decimal {
-            whole,
-            fraction,
-            exponent,
-            unsigned,
-            zero,
-        })
+        Some(Self::Decimal { whole, fraction, exponent, unsigned, zero })
     }
 
     fn scan_hexadecimal(rest: &'a [u8]) -> Option<Self> {
@@ -178,11 +162,7 @@ impl<'a> Literal<'a> {
                 inexact |= digit != 0;
             }
         }
-        Some(Self::Hexadecimal {
-            mantissa,
-            exponent,
-            inexact,
-        })
+        Some(Self::Hexadecimal { mantissa, exponent, inexact })
     }
 }
 
@@ -202,9 +182,7 @@ fn scan_exponent(text: &[u8], letter: u8) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits.iter().fold(0i64, |value, digit| {
-        (value * 10 + i64::from(digit - b'0')).min(ENOUGH)
-    });
+    let value = digits.iter().fold(0i64, |value, digit| (value * 10 + i64::from(digit - b'0')).min(ENOUGH));
     Some(if negative { -value } else { value })
 }
 
@@ -222,11 +200,7 @@ pub(crate) struct Format {
     pub(crate) max_exponent: i64,
 }
 
-const DOUBLE: Format = Format {
-    precision: 53,
-    min_exponent: -1074,
-    max_exponent: 971,
-};
+const DOUBLE: Format = Format { precision: 53, min_exponent: -1074, max_exponent: 971 };
 
 /// Rounds `mantissa * 2^exponent`, plus a little if `inexact`, to the nearest value of `format`, ties to even. The
 /// mantissa of the result fills its precision unless the number is too small for that. `None` if the number

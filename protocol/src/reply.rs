@@ -34,11 +34,7 @@ pub fn protocol_error(out: &mut Vec<u8>, error: &ParseError) {
     match *error {
         // Redis repeats the byte itself, whatever it is.
         ParseError::ExpectedBulk(byte) => {
-            let byte = if byte == b'\r' || byte == b'\n' {
-                b' '
-            } else {
-                byte
-            };
+            let byte = if byte == b'\r' || byte == b'\n' { b' ' } else { byte };
             out.extend_from_slice(&[b"expected '$', got '", &[byte][..], b"'"].concat());
         }
         other => out.extend_from_slice(other.to_string().as_bytes()),

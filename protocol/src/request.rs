@@ -39,23 +39,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            bulk: 512 << 20,
-            args: 1 << 20,
-            inline: 64 << 10,
-            frame: 1 << 30,
-            authenticated: true,
-        }
+        Self { bulk: 512 << 20, args: 1 << 20, inline: 64 << 10, frame: 1 << 30, authenticated: true }
     }
 }
 
 impl Limits {
     /// The default limits for a client that has yet to authenticate.
     pub fn unauthenticated() -> Self {
-        Self {
-            authenticated: false,
-            ..Self::default()
-        }
+        Self { authenticated: false, ..Self::default() }
     }
 
     fn args(&self, count: i64) -> Result<usize, ParseError> {
@@ -203,10 +194,7 @@ impl Parser {
                 }
                 return Ok(self.pause(pos, missing, Some(bulk), input.len()));
             }
-            spans.push(Span {
-                start: pos as u32,
-                end: end as u32,
-            });
+            spans.push(Span { start: pos as u32, end: end as u32 });
             pos = end + 2;
             missing -= 1;
         }
@@ -225,9 +213,7 @@ impl Parser {
             Some(bulk) => pos + bulk + 2 + (missing - 1) * SHORTEST_ARG,
             None => pos + missing * SHORTEST_ARG,
         };
-        Parsed::Incomplete {
-            wanted: known.saturating_sub(input).max(1),
-        }
+        Parsed::Incomplete { wanted: known.saturating_sub(input).max(1) }
     }
 
     /// Reads a length that is odd or not whole: the number and where the next line begins, or `None` if the line
@@ -277,10 +263,7 @@ impl Parser {
 
     #[cold]
     fn parse_inline(&mut self, input: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {
-        let Some(end) = self
-            .line_end(input, b'\n', limits)
-            .map_err(|()| ParseError::TooBigInline)?
-        else {
+        let Some(end) = self.line_end(input, b'\n', limits).map_err(|()| ParseError::TooBigInline)? else {
             return Ok(Parsed::Incomplete { wanted: 1 });
         };
         let len = end + 1;

@@ -22,9 +22,7 @@ pub fn integer(arg: &[u8]) -> Result<i64, CommandError> {
 
 /// A whole number of at least 0; whatever else it is, the error is that it must be positive.
 pub fn positive(arg: &[u8]) -> Result<usize, CommandError> {
-    number::parse_i64(arg)
-        .and_then(|number| usize::try_from(number).ok())
-        .ok_or(CommandError::NotPositive)
+    number::parse_i64(arg).and_then(|number| usize::try_from(number).ok()).ok_or(CommandError::NotPositive)
 }
 
 /// A whole number within bounds, which the error names.
@@ -34,9 +32,7 @@ pub fn within(arg: &[u8], bounds: RangeInclusive<i64>) -> Result<i64, CommandErr
         return Ok(value);
     }
     let (least, most) = bounds.into_inner();
-    Err(CommandError::made(format!(
-        "ERR value is out of range, must be between {least} and {most}"
-    )))
+    Err(CommandError::made(format!("ERR value is out of range, must be between {least} and {most}")))
 }
 
 /// A floating-point number; infinities are numbers, NaN is not.
@@ -60,12 +56,8 @@ pub enum Expiry {
 impl Expiry {
     /// What an option of this name tells.
     pub fn from_option(arg: &[u8]) -> Option<Self> {
-        const OPTIONS: [(&str, Expiry); 4] = [
-            ("EX", Expiry::Ex),
-            ("PX", Expiry::Px),
-            ("EXAT", Expiry::ExAt),
-            ("PXAT", Expiry::PxAt),
-        ];
+        const OPTIONS: [(&str, Expiry); 4] =
+            [("EX", Expiry::Ex), ("PX", Expiry::Px), ("EXAT", Expiry::ExAt), ("PXAT", Expiry::PxAt)];
         let option = OPTIONS.iter().find(|option| is(arg, option.0))?;
         Some(option.1)
     }
@@ -134,10 +126,7 @@ mod tests {
         assert_eq!(positive(b"x"), Err(CommandError::NotPositive));
         assert_eq!(within(b"3", 1..=3), Ok(3));
         let error = within(b"4", 1..=3).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "ERR value is out of range, must be between 1 and 3"
-        );
+        assert_eq!(error.to_string(), "ERR value is out of range, must be between 1 and 3");
         assert_eq!(float(b"-inf"), Ok(f64::NEG_INFINITY));
         assert_eq!(float(b"nan"), Err(CommandError::NotFloat));
     }
@@ -184,13 +173,7 @@ mod tests {
         assert_eq!(range(-2, -1, 5), 3..5);
         assert_eq!(range(-9, 9, 5), 0..5);
         assert_eq!(range(1, 3, 5), 1..4);
-        for (start, stop, len) in [
-            (3, 1, 5),
-            (5, 9, 5),
-            (0, -9, 5),
-            (0, -1, 0),
-            (i64::MIN, i64::MIN, 5),
-        ] {
+        for (start, stop, len) in [(3, 1, 5), (5, 9, 5), (0, -9, 5), (0, -1, 0), (i64::MIN, i64::MIN, 5)] {
             assert!(range(start, stop, len).is_empty(), "{start} {stop} {len}");
         }
         assert_eq!(range(i64::MIN, i64::MAX, 5), 0..5);

@@ -40,10 +40,7 @@ pub struct Locked<'a> {
 impl<'a> Locked<'a> {
     /// Takes shards that are sorted by their number.
     pub fn new(shards: &'a mut [&'a mut Shard], slots_per_shard: u16) -> Self {
-        Self {
-            shards,
-            slots_per_shard,
-        }
+        Self { shards, slots_per_shard }
     }
 
     fn index(&self, slot: u16) -> usize {
@@ -69,12 +66,7 @@ pub struct Db<'a> {
 impl<'a> Db<'a> {
     /// Opens database `number` of the locked shards.
     pub fn new(locked: Locked<'a>, number: u8, now: u64, access: Access) -> Self {
-        Self {
-            locked,
-            number,
-            now,
-            access,
-        }
+        Self { locked, number, now, access }
     }
 
     /// The value of a key, if it has one and its time is not over. Marks it as used.
@@ -86,10 +78,7 @@ impl<'a> Db<'a> {
 
     /// The same without marking it as used: what OBJECT, TYPE and TTL do.
     pub fn peek(&self, key: Key<'_>) -> Option<Peek<'_>> {
-        Some(Peek {
-            entry: self.entry(key)?,
-            access: self.access,
-        })
+        Some(Peek { entry: self.entry(key)?, access: self.access })
     }
 
     fn entry(&self, key: Key<'_>) -> Option<&Entry> {
@@ -107,13 +96,7 @@ impl<'a> Db<'a> {
     pub fn edit_in<'k>(&mut self, db: u8, key: Key<'k>) -> Edit<'_, 'k> {
         let index = self.locked.index(key.slot);
         let shard = &mut *self.locked.shards[index];
-        let mut edit = Edit {
-            place: shard.lookup(db, key),
-            shard,
-            db,
-            key,
-            access: self.access,
-        };
+        let mut edit = Edit { place: shard.lookup(db, key), shard, db, key, access: self.access };
         if is_over(edit.deadline(), self.now) && edit.remove() {
             edit.log(&[b"DEL", key.bytes]);
         }
@@ -134,9 +117,7 @@ impl<'a> Db<'a> {
     pub fn log(&mut self, key: Key<'_>, effect: &[&[u8]]) {
         let index = self.locked.index(key.slot);
         let db = self.number;
-        self.locked.shards[index]
-            .core
-            .log_effect(db, Some(key), effect.iter().copied());
+        self.locked.shards[index].core.log_effect(db, Some(key), effect.iter().copied());
     }
 
     /// Notes a command, as it came, as the effect on its one key.
@@ -163,13 +144,8 @@ impl Core {
             let mut record = Log::default();
             record.keep(usize::MAX);
             record.append(db, effect.clone());
-            let at = key.map(|key| Position {
-                slot: key.slot,
-                db,
-                hash: key.hash,
-            });
-            self.copies
-                .pass(at, &record.read(record.start(), usize::MAX).unwrap_or_default());
+            let at = key.map(|key| Position { slot: key.slot, db, hash: key.hash });
+            self.copies.pass(at, &record.read(record.start(), usize::MAX).unwrap_or_default());
         }
         self.log.append(db, effect);
     }
@@ -324,13 +300,7 @@ impl<'k> Edit<'_, 'k> {
         let deadline = self.deadline();
         let clock = self.access.fresh();
         let entry = if bytes.len() > super::value::INLINE_STRING {
-            Entry::large(
-                self.key.hash,
-                self.key.bytes,
-                clock,
-                deadline,
-                Object::Str(bytes.into()),
-            )
+            Entry::large(self.key.hash, self.key.bytes, clock, deadline, Object::Str(bytes.into()))
         } else {
             entry_of(self.key, clock, deadline, Form::Str, &[&bytes])
         };
@@ -352,9 +322,7 @@ impl<'k> Edit<'_, 'k> {
         self.mark();
         let place = self.occupied();
         self.access.touch(&self.shard.entry(self.db, place).clock);
-        self.shard
-            .object(self.db, place, change)
-            .expect("only large values are changed as objects")
+        self.shard.object(self.db, place, change).expect("only large values are changed as objects")
     }
 
     /// Sets or clears the deadline of an occupied key.
@@ -380,16 +348,12 @@ impl<'k> Edit<'_, 'k> {
     pub fn take(&mut self) -> Option<Taken> {
         let place = self.place.take()?;
         self.mark();
-        Some(Taken {
-            entry: self.shard.remove(self.db, place),
-        })
+        Some(Taken { entry: self.shard.remove(self.db, place) })
     }
 
     /// Notes an effect on this key in its shard's log. The command answers [`super::super::commands::Done::Logged`].
     pub fn log(&mut self, effect: &[&[u8]]) {
-        self.shard
-            .core
-            .log_effect(self.db, Some(self.key), effect.iter().copied());
+        self.shard.core.log_effect(self.db, Some(self.key), effect.iter().copied());
     }
 
     /// The key.

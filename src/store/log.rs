@@ -173,10 +173,7 @@ mod tests {
             append(&mut kept, &[b"SET", b"k", &vec![b'x'; len]]);
             append(&mut none, &[b"SET", b"k", &vec![b'x'; len]]);
             assert_eq!(kept.end(), none.end());
-            assert_eq!(
-                kept.read(Offset(0), usize::MAX).unwrap().len() as u64,
-                kept.end().0
-            );
+            assert_eq!(kept.read(Offset(0), usize::MAX).unwrap().len() as u64, kept.end().0);
         }
         assert_eq!(none.start(), none.end());
     }

@@ -62,20 +62,13 @@ struct Directory<T: Item> {
 
 impl<T: Item> Default for Page<T> {
     fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            note: T::Note::default(),
-            depth: 0,
-        }
+        Self { items: Vec::new(), note: T::Note::default(), depth: 0 }
     }
 }
 
 impl<T: Item> Default for Ordered<T> {
     fn default() -> Self {
-        Self {
-            shape: Shape::One(Page::default()),
-            len: 0,
-        }
+        Self { shape: Shape::One(Page::default()), len: 0 }
     }
 }
 
@@ -109,10 +102,7 @@ impl<T: Item> Ordered<T> {
         let from = lower_bound(items, hash);
         let run = items[from..].iter().take_while(|item| item.hash() == hash);
         let index = from + run.enumerate().find(|(_, item)| is(item))?.0;
-        Some(Pos {
-            page: number,
-            index: index as u32,
-        })
+        Some(Pos { page: number, index: index as u32 })
     }
 
     /// The item at a position.
@@ -142,10 +132,7 @@ impl<T: Item> Ordered<T> {
         let index = lower_bound(items, hash);
         items.insert(index, item);
         self.len += 1;
-        Pos {
-            page: number,
-            index: index as u32,
-        }
+        Pos { page: number, index: index as u32 }
     }
 
     /// Takes an item out.
@@ -188,9 +175,7 @@ impl<T: Item> Ordered<T> {
         let number = self.page_of(from);
         let first = &self.page(number).items;
         let rest = self.pages_after(number, from);
-        first[lower_bound(first, from)..]
-            .iter()
-            .chain(rest.flat_map(|page| &page.items))
+        first[lower_bound(first, from)..].iter().chain(rest.flat_map(|page| &page.items))
     }
 
     /// An item chosen evenly by `random`, which is to give any 64 bits each time it is called.
@@ -209,10 +194,7 @@ impl<T: Item> Ordered<T> {
             let page = (bits >> 32) as usize * pages >> 32;
             let index = (bits as u32 as usize * fullest) >> 32;
             if index < self.page(page as u32).items.len() {
-                return Some(Pos {
-                    page: page as u32,
-                    index: index as u32,
-                });
+                return Some(Pos { page: page as u32, index: index as u32 });
             }
         }
     }
@@ -235,10 +217,7 @@ impl<T: Item> Ordered<T> {
             *budget = budget.saturating_sub(page.items.len());
             let mut note = T::Note::default();
             let before = page.items.len();
-            let gone: Vec<T> = page
-                .items
-                .extract_if(.., |item| sweep.dooms(item, &mut note))
-                .collect();
+            let gone: Vec<T> = page.items.extract_if(.., |item| sweep.dooms(item, &mut note)).collect();
             gone.into_iter().for_each(|item| sweep.takes(item));
             removed += before - page.items.len();
             page.note = note;
@@ -277,9 +256,7 @@ impl<T: Item> Ordered<T> {
             Shape::Many(many) => Some(many),
         };
         let mut last = number;
-        let mut at = many.map_or(0, |many| {
-            many.places.iter().position(|page| *page == number).unwrap_or(0)
-        });
+        let mut at = many.map_or(0, |many| place(hash, many.depth));
         std::iter::from_fn(move || {
             let many = many?;
             // A page that is less deep than the directory fills several places in a row.
@@ -304,11 +281,7 @@ impl<T: Item> Ordered<T> {
     fn split(&mut self, number: u32) {
         if let Shape::One(one) = &mut self.shape {
             let pages = vec![std::mem::take(one)];
-            self.shape = Shape::Many(Box::new(Directory {
-                depth: 0,
-                places: vec![0],
-                pages,
-            }));
+            self.shape = Shape::Many(Box::new(Directory { depth: 0, places: vec![0], pages }));
         }
         let Shape::Many(many) = &mut self.shape else {
             return;
@@ -317,28 +290,18 @@ impl<T: Item> Ordered<T> {
         let shared = page.items[0].hash() >> (31 - page.depth) >> 1;
         page.depth += 1;
         let depth = page.depth;
-        let middle = page
-            .items
-            .partition_point(|item| item.hash() >> (32 - depth) & 1 == 0);
+        let middle = page.items.partition_point(|item| item.hash() >> (32 - depth) & 1 == 0);
         let items = page.items.split_off(middle);
         page.items.shrink_to(middle * 3 / 2);
-        let upper = Page {
-            items,
-            note: page.note,
-            depth,
-        };
+        let upper = Page { items, note: page.note, depth };
         if depth > many.depth {
             many.places = many.places.iter().flat_map(|page| [*page, *page]).collect();
             many.depth += 1;
         }
         let new = many.pages.len() as u32;
         many.pages.push(upper);
-        let first = many
-            .places
-            .iter()
-            .position(|page| *page == number)
-            .expect("every page has a place");
         let width = 1 << (many.depth - depth);
+        let first = shared as usize * 2 * width;
         many.places[first + width..first + 2 * width].fill(new);
     }
 }
@@ -448,9 +411,7 @@ mod tests {
                 other += 1;
             }
             if random(&mut seed).is_multiple_of(2) {
-                let gone = (3_000..other)
-                    .filter(|n| n % 2 == 0)
-                    .filter_map(|n| find(&table, n).map(|_| n));
+                let gone = (3_000..other).filter(|n| n % 2 == 0).filter_map(|n| find(&table, n).map(|_| n));
                 for number in gone.collect::<Vec<_>>() {
                     let pos = find(&table, number).unwrap();
                     table.remove(pos);

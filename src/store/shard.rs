@@ -107,12 +107,7 @@ impl Shard {
             soonest: u64::MAX,
             dropped: Vec::new(),
         };
-        Self {
-            core,
-            first_slot: id.0 * slots,
-            slots,
-            databases: Default::default(),
-        }
+        Self { core, first_slot: id.0 * slots, slots, databases: Default::default() }
     }
 
     /// Its slots.
@@ -125,9 +120,7 @@ impl Shard {
     }
 
     fn table_at(&self, db: u8, table: u16) -> &Ordered<Entry> {
-        let tables = self.databases[usize::from(db)]
-            .as_ref()
-            .expect("a place is in a table");
+        let tables = self.databases[usize::from(db)].as_ref().expect("a place is in a table");
         &tables[usize::from(table)]
     }
 
@@ -263,12 +256,7 @@ impl Shard {
         for db in 0..DATABASES {
             let mut gone = (0, 0);
             for table in self.databases[usize::from(db)].iter_mut().flatten() {
-                let mut sweep = Expired {
-                    now,
-                    soonest,
-                    gone,
-                    removed: |entry| removed(db, entry),
-                };
+                let mut sweep = Expired { now, soonest, gone, removed: |entry| removed(db, entry) };
                 table.sweep(&mut budget, &mut sweep);
                 (soonest, gone) = (sweep.soonest, sweep.gone);
             }
