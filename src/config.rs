@@ -23,6 +23,8 @@ pub struct Settings {
     pub lfu_log_factor: u8,
     /// Redis' `lfu-decay-time`, in minutes.
     pub lfu_decay_time: u8,
+    /// Bytes that the logs of all shards may keep together: Redis' `repl-backlog-size`.
+    pub log_budget: usize,
     /// What a client may send.
     pub protocol: ringfort_protocol::Limits,
     /// Thresholds and sizes of values.
@@ -37,6 +39,7 @@ impl Default for Settings {
             policy: Policy::NoEviction,
             lfu_log_factor: 10,
             lfu_decay_time: 1,
+            log_budget: 64 << 20,
             protocol: ringfort_protocol::Limits::default(),
             limits: Arc::default(),
         }

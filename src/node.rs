@@ -32,6 +32,10 @@ pub struct Node {
     pub clients: Clients,
     /// What it has done.
     pub stats: Stats,
+    /// Counts acknowledgements of replicas.
+    pub acks: AtomicU64,
+    /// Wakes those who wait for acknowledgements.
+    pub acked: tokio::sync::Notify,
 }
 
 impl Node {

@@ -65,6 +65,10 @@ stats! {
     expired;
     /// Keys that were given up for want of memory.
     evicted;
+    /// Copies of shards that were made for other nodes.
+    copies;
+    /// Bytes that were sent in copies.
+    copied_bytes;
     /// Error replies.
     errors;
 }
