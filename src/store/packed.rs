@@ -171,11 +171,15 @@ pub fn push(bytes: &mut Vec<u8>, text: &[u8]) {
 
 /// Puts an element where another one begins, or at the end.
 pub fn insert(bytes: &mut Vec<u8>, at: usize, text: &[u8]) {
-    let encoded = Encoded::new(text);
+    insert_encoded(bytes, at, &Encoded::new(text));
+}
+
+/// The same with an element that is encoded already.
+pub fn insert_encoded(bytes: &mut Vec<u8>, at: usize, element: &Encoded<'_>) {
     let head = head(count(bytes) + 1);
     bytes[..HEAD].copy_from_slice(&head);
-    open(bytes, at..at, encoded.len());
-    encoded.copy_to(&mut bytes[at..]);
+    open(bytes, at..at, element.len());
+    element.copy_to(&mut bytes[at..]);
 }
 
 /// Puts `text` in the place of the element whose bytes are `range`.
