@@ -14,6 +14,7 @@ pub(crate) mod bench;
 pub mod dispatch;
 pub mod error;
 pub mod keys;
+pub mod parse;
 pub mod reply;
 mod strings;
 

@@ -1,0 +1,198 @@
+//! Arguments as values: numbers, options, times and ranges, read and refused as Redis does.
+//!
+//! Every family reads its arguments by these, so that the same mistake gets the same words everywhere.
+
+use std::ops::{Range, RangeInclusive};
+
+use ringfort_protocol::number;
+
+use super::CommandError;
+
+/// Whether an argument is this word, in any case of letters.
+#[inline]
+pub fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// A whole number.
+#[inline]
+pub fn integer(arg: &[u8]) -> Result<i64, CommandError> {
+    number::parse_i64(arg).ok_or(CommandError::NotInteger)
+}
+
+/// A whole number of at least 0; whatever else it is, the error is that it must be positive.
+pub fn positive(arg: &[u8]) -> Result<usize, CommandError> {
+    number::parse_i64(arg)
+        .and_then(|number| usize::try_from(number).ok())
+        .ok_or(CommandError::NotPositive)
+}
+
+/// A whole number within bounds, which the error names.
+pub fn within(arg: &[u8], bounds: RangeInclusive<i64>) -> Result<i64, CommandError> {
+    let value = integer(arg)?;
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = bounds.into_inner();
+    Err(CommandError::made(format!(
+        "ERR value is out of range, must be between {least} and {most}"
+    )))
+}
+
+/// A floating-point number; infinities are numbers, NaN is not.
+pub fn float(arg: &[u8]) -> Result<f64, CommandError> {
+    number::parse_f64(arg).ok_or(CommandError::NotFloat)
+}
+
+/// How a command tells when a key shall expire: in which unit, and counted from when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Seconds from now: `EX`, `EXPIRE`.
+    Ex,
+    /// Milliseconds from now: `PX`, `PEXPIRE`.
+    Px,
+    /// A Unix time in seconds: `EXAT`, `EXPIREAT`.
+    ExAt,
+    /// A Unix time in milliseconds: `PXAT`, `PEXPIREAT`.
+    PxAt,
+}
+
+impl Expiry {
+    /// What an option of this name tells.
+    pub fn from_option(arg: &[u8]) -> Option<Self> {
+        const OPTIONS: [(&str, Expiry); 4] = [
+            ("EX", Expiry::Ex),
+            ("PX", Expiry::Px),
+            ("EXAT", Expiry::ExAt),
+            ("PXAT", Expiry::PxAt),
+        ];
+        let option = OPTIONS.iter().find(|option| is(arg, option.0))?;
+        Some(option.1)
+    }
+
+    /// Whether it counts from now.
+    pub fn is_relative(self) -> bool {
+        matches!(self, Self::Ex | Self::Px)
+    }
+
+    /// The deadline in Unix milliseconds that `time` tells at `now`, as EXPIRE and its like read it: any time that
+    /// has passed will do, and is 0 if it lies before 1970. `command` is named in the error.
+    pub fn deadline(self, time: &[u8], now: u64, command: &'static str) -> Result<u64, CommandError> {
+        self.checked_deadline(integer(time)?, now)
+            .map(|deadline| u64::try_from(deadline).unwrap_or(0))
+            .ok_or(CommandError::InvalidExpire(command))
+    }
+
+    /// The same, as SET, GETEX and their like read it: a time, or a length of time, that is not positive is refused.
+    pub fn positive_deadline(
+        self,
+        time: &[u8],
+        now: u64,
+        command: &'static str,
+    ) -> Result<u64, CommandError> {
+        Some(integer(time)?)
+            .filter(|time| *time > 0)
+            .and_then(|time| self.checked_deadline(time, now))
+            .and_then(|deadline| u64::try_from(deadline).ok())
+            .ok_or(CommandError::InvalidExpire(command))
+    }
+
+    /// `None` where it leaves the range of milliseconds that an `i64` can tell.
+    fn checked_deadline(self, time: i64, now: u64) -> Option<i64> {
+        let millis = match self {
+            Self::Ex | Self::ExAt => time.checked_mul(1000)?,
+            Self::Px | Self::PxAt => time,
+        };
+        let base = if self.is_relative() { now } else { 0 };
+        millis.checked_add_unsigned(base)
+    }
+}
+
+/// The positions among `len` elements that `start` and `stop` enclose: both are included, negative ones count from
+/// the end, and what lies outside is cut off, as LRANGE and ZRANGE do. Always within `0..len`; empty if it is nothing.
+pub fn range(start: i64, stop: i64, len: usize) -> Range<usize> {
+    let len = i64::try_from(len).unwrap_or(i64::MAX);
+    let from_start = |index: i64| if index < 0 { index + len } else { index };
+    let start = from_start(start).max(0);
+    let stop = from_start(stop).min(len - 1);
+    if start > stop {
+        return 0..0;
+    }
+    start as usize..stop as usize + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_refused_by_the_words_of_their_kind() {
+        assert_eq!(integer(b"-7"), Ok(-7));
+        assert_eq!(integer(b" 7"), Err(CommandError::NotInteger));
+        assert_eq!(positive(b"0"), Ok(0));
+        assert_eq!(positive(b"-1"), Err(CommandError::NotPositive));
+        assert_eq!(positive(b"x"), Err(CommandError::NotPositive));
+        assert_eq!(within(b"3", 1..=3), Ok(3));
+        let error = within(b"4", 1..=3).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ERR value is out of range, must be between 1 and 3"
+        );
+        assert_eq!(float(b"-inf"), Ok(f64::NEG_INFINITY));
+        assert_eq!(float(b"nan"), Err(CommandError::NotFloat));
+    }
+
+    #[test]
+    fn deadlines_are_in_unix_milliseconds() {
+        let at = |name: &str, time: &str| {
+            let expiry = Expiry::from_option(name.as_bytes()).unwrap();
+            expiry.positive_deadline(time.as_bytes(), 1_000_000, "set")
+        };
+        assert_eq!(at("ex", "7"), Ok(1_007_000));
+        assert_eq!(at("PX", "7"), Ok(1_000_007));
+        assert_eq!(at("ExAt", "7"), Ok(7_000));
+        assert_eq!(at("pxat", "7"), Ok(7));
+        assert_eq!(Expiry::from_option(b"exa"), None);
+        let invalid = Err(CommandError::InvalidExpire("set"));
+        for (name, time) in [
+            ("EX", "0"),
+            ("PXAT", "-1"),
+            ("EX", "9223372036854775"),
+            ("EXAT", "9223372036854776"),
+            ("PX", "9223372036854775807"),
+        ] {
+            assert_eq!(at(name, time), invalid, "{name} {time}");
+        }
+        assert_eq!(at("PXAT", "9223372036854775807"), Ok(i64::MAX as u64));
+        assert_eq!(at("EX", "1.5"), Err(CommandError::NotInteger));
+    }
+
+    #[test]
+    fn expire_takes_times_that_have_passed() {
+        let at = |expiry: Expiry, time: &str| expiry.deadline(time.as_bytes(), 1_000_000, "expire");
+        assert_eq!(at(Expiry::Ex, "-7"), Ok(993_000));
+        assert_eq!(at(Expiry::Px, "-9223372036854775808"), Ok(0));
+        assert_eq!(at(Expiry::ExAt, "-1"), Ok(0));
+        let invalid = Err(CommandError::InvalidExpire("expire"));
+        assert_eq!(at(Expiry::Ex, "-9223372036854776"), invalid);
+        assert_eq!(at(Expiry::Px, "9223372036854775807"), invalid);
+    }
+
+    #[test]
+    fn ranges_count_negatives_from_the_end_and_stay_within() {
+        assert_eq!(range(0, -1, 5), 0..5);
+        assert_eq!(range(-2, -1, 5), 3..5);
+        assert_eq!(range(-9, 9, 5), 0..5);
+        assert_eq!(range(1, 3, 5), 1..4);
+        for (start, stop, len) in [
+            (3, 1, 5),
+            (5, 9, 5),
+            (0, -9, 5),
+            (0, -1, 0),
+            (i64::MIN, i64::MIN, 5),
+        ] {
+            assert!(range(start, stop, len).is_empty(), "{start} {stop} {len}");
+        }
+        assert_eq!(range(i64::MIN, i64::MAX, 5), 0..5);
+    }
+}
