@@ -5,6 +5,7 @@ use bytes::Bytes;
 use ringfort_protocol::{Resp, reply};
 
 use super::CommandError;
+use crate::store::packed::Item;
 
 /// Values of at least this many bytes are not copied into a reply but shared with the store.
 pub const SHARE_FROM: usize = 16 << 10;
@@ -101,6 +102,15 @@ impl Reply {
     /// An integer as a string.
     pub fn bulk_int(&mut self, value: i64) {
         reply::bulk_int(&mut self.bytes, value);
+    }
+
+    /// An element of a small collection, as a string.
+    #[inline]
+    pub fn item(&mut self, item: Item<'_>) {
+        match item {
+            Item::Int(value) => self.bulk_int(value),
+            Item::Bytes(bytes) => self.bulk(bytes),
+        }
     }
 
     /// A string that the store shares; short ones are copied.

@@ -4,6 +4,7 @@
 //! ([`Value::Shared`], [`Value::Big`]). Commands match on these four; where the bytes lie is the store's affair.
 
 use bytes::Bytes;
+use ringfort_protocol::number::parse_i64;
 
 use super::objects::{hash::Hash, list::List, set::Set, zset::ZSet};
 
@@ -100,6 +101,25 @@ impl<'s> Value<'s> {
             Self::Str(_) | Self::Shared(_) => Kind::Str,
             Self::Packed(form, _) => form.kind(),
             Self::Big(object) => object.kind(),
+        }
+    }
+
+    /// How it is kept, in the words of Redis 7.2 that `OBJECT ENCODING` replies with.
+    pub fn encoding(&self) -> &'static str {
+        /// The longest string that Redis keeps in one piece with its header.
+        const EMBEDDED: usize = 44;
+        match self {
+            Self::Str(bytes) if parse_i64(bytes).is_some() => "int",
+            Self::Str(bytes) if bytes.len() <= EMBEDDED => "embstr",
+            Self::Str(_) | Self::Shared(_) => "raw",
+            Self::Packed(Form::IntSet, _) => "intset",
+            Self::Packed(..) => "listpack",
+            Self::Big(object) => match object {
+                Object::Str(_) => "raw",
+                Object::List(_) => "quicklist",
+                Object::Set(_) | Object::Hash(_) => "hashtable",
+                Object::ZSet(_) => "skiplist",
+            },
         }
     }
 
