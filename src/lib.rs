@@ -7,6 +7,7 @@ pub mod config;
 pub mod env;
 pub mod net;
 pub mod node;
+pub mod replication;
 pub mod routing;
 pub mod session;
 pub mod stats;

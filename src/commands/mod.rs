@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod error;
 pub mod keys;
 pub mod parse;
+pub mod rebuild;
 pub mod reply;
 pub mod session;
 mod strings;

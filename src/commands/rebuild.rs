@@ -4,7 +4,7 @@
 //! the `…STORE` commands, copies of shards. The commands name one key, and are short enough that neither the log nor
 //! a lock is held up by one of them. They expect that the key does not exist, and leave it without a deadline.
 
-use crate::store::{Value, objects::list::ListRef, packed::Item};
+use crate::store::{Value, log::put_record, objects::list::ListRef, packed::Item};
 
 /// Elements (fields with their values, members with their scores) in one command.
 const CHUNK_ELEMENTS: usize = 64;
@@ -24,6 +24,16 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
     }
 }
 
+/// Appends the records, as a log has them, that give `key` this value and deadline.
+pub fn records(db: u8, key: &[u8], value: Value<'_>, deadline: Option<u64>, out: &mut Vec<u8>) {
+    let mut emit = |effect: &[&[u8]]| put_record(out, db, effect.iter().copied());
+    rebuild(key, value, &mut emit);
+    if let Some(deadline) = deadline {
+        let mut number = itoa::Buffer::new();
+        emit(&[b"PEXPIREAT", key, number.format(deadline).as_bytes()]);
+    }
+}
+
 /// A command that grows element by element, and is passed on when it is long enough.
 pub(super) struct Chunk<'a> {
     name: &'static [u8],
@@ -38,14 +48,7 @@ pub(super) struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     /// Begins with the command `name` on `key`.
     pub(super) fn new(name: &'static [u8], key: &'a [u8], emit: &'a mut dyn FnMut(&[&[u8]])) -> Self {
-        Self {
-            name,
-            key,
-            emit,
-            texts: Vec::new(),
-            ends: Vec::new(),
-            elements: 0,
-        }
+        Self { name, key, emit, texts: Vec::new(), ends: Vec::new(), elements: 0 }
     }
 
     /// Adds an element, which may be of several parts.

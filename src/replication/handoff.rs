@@ -77,7 +77,9 @@ impl Handoff {
             for replica in agreed.replicas.iter().filter_map(|replica| topology.alive(replica)) {
                 let follows = self.follows(id, core, replica, now);
                 match (follows, agreed.is_in_sync(replica)) {
-                    (Some(true), false) => ask(&mut self.asked, id, Ask::Join(replica), Step::JoinInSync(replica)),
+                    (Some(true), false) => {
+                        ask(&mut self.asked, id, Ask::Join(replica), Step::JoinInSync(replica))
+                    }
                     (Some(false), true) => {
                         ask(&mut self.asked, id, Ask::Leave(replica), Step::LeaveInSync(replica));
                     }

@@ -247,9 +247,8 @@ impl Source {
 
     /// The shards that the node follows, without those that are being copied.
     pub fn following(&self) -> impl Iterator<Item = ShardId> + '_ {
-        let follows = |(id, follower): (&ShardId, &Follower)| {
-            (follower.state == State::Following).then_some(*id)
-        };
+        let follows =
+            |(id, follower): (&ShardId, &Follower)| (follower.state == State::Following).then_some(*id);
         self.followers.iter().filter_map(follows)
     }
 

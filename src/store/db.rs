@@ -26,7 +26,7 @@ use super::{
     entry::Entry,
     evict::Access,
     key::Key,
-    log::Log,
+    log::put_record,
     shard::{Core, Place, Shard, entry_of},
     value::{Form, Kind, Object, Value},
 };
@@ -141,11 +141,10 @@ impl Core {
         effect: impl ExactSizeIterator<Item = &'c [u8]> + Clone,
     ) {
         if !self.copies.is_empty() {
-            let mut record = Log::default();
-            record.keep(usize::MAX);
-            record.append(db, effect.clone());
+            let mut record = Vec::new();
+            put_record(&mut record, db, effect.clone());
             let at = key.map(|key| Position { slot: key.slot, db, hash: key.hash });
-            self.copies.pass(at, &record.read(record.start(), usize::MAX).unwrap_or_default());
+            self.copies.pass(at, &record);
         }
         self.log.append(db, effect);
     }
