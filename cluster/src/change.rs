@@ -27,8 +27,15 @@ pub enum Change {
     /// A node joins, comes back in a newer incarnation, or has changed its addresses, zone or weight. A newer
     /// incarnation is proof that the older one is dead.
     Admit(NodeInfo),
-    /// A majority of the council has refused this incarnation, or it has said itself that it leaves.
-    End(Member),
+    /// This incarnation is over.
+    End {
+        /// Which.
+        member: Member,
+        /// Who says so.
+        by: Verdict,
+    },
+    /// This incarnation is about to stop.
+    Leave(Member),
     /// The node shall hand over all that it has (or no longer).
     Drain {
         /// Which node.
@@ -48,6 +55,21 @@ impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self:?}")
     }
+}
+
+/// Who says that an incarnation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It does itself: it has stopped serving.
+    Itself,
+    /// A majority of the council has refused it. The decision holds only while no newer configuration of the council is
+    /// in the log, which the council itself checks.
+    Council {
+        /// The term of the entry that set the configuration by which it was decided.
+        term: u64,
+        /// The index of that entry.
+        index: u64,
+    },
 }
 
 /// One step of one shard.
@@ -169,7 +191,13 @@ impl Topology {
                 *self = founded(*cluster, settings.clone(), first.clone(), version);
             }
             Change::Admit(info) => self.admit(info, version)?,
-            Change::End(member) => {
+            Change::Leave(member) => {
+                if !self.is_alive(*member) {
+                    return Err(Refused::IncarnationOver);
+                }
+                self.nodes.get_mut(&member.node).ok_or(Refused::Unknown)?.leaving = true;
+            }
+            Change::End { member, by: _ } => {
                 if !self.is_alive(*member) {
                     return Err(Refused::IncarnationOver);
                 }
@@ -213,7 +241,8 @@ impl Topology {
                 self.end(Member { node: info.id, incarnation: old }, version);
             }
         }
-        self.nodes.insert(info.id, Node { info: info.clone(), state: NodeState::Alive, draining });
+        self.nodes
+            .insert(info.id, Node { info: info.clone(), state: NodeState::Alive, draining, leaving: false });
         Ok(())
     }
 
@@ -345,7 +374,8 @@ fn founded(cluster: ClusterId, settings: Settings, first: NodeInfo, version: Ver
         version,
         shards: vec![shard; usize::from(settings.shards)],
         settings,
-        nodes: [(first.id, Node { info: first, state: NodeState::Alive, draining: false })].into(),
+        nodes: [(first.id, Node { info: first, state: NodeState::Alive, draining: false, leaving: false })]
+            .into(),
     }
 }
 
@@ -368,6 +398,10 @@ mod tests {
             zone: String::new(),
             weight: 1,
         }
+    }
+
+    fn end(member: Member) -> Change {
+        Change::End { member, by: Verdict::Itself }
     }
 
     fn two_nodes() -> Topology {
@@ -443,9 +477,9 @@ mod tests {
     #[test]
     fn an_incarnation_that_was_declared_dead_is_never_admitted_again() {
         let mut topology = with_replica();
-        topology.apply(&Change::End(info(1, 1).member())).unwrap();
+        topology.apply(&end(info(1, 1).member())).unwrap();
         assert_eq!(topology.apply(&Change::Admit(info(1, 1))), Err(Refused::IncarnationOver));
-        assert_eq!(topology.apply(&Change::End(info(1, 1).member())), Err(Refused::IncarnationOver));
+        assert_eq!(topology.apply(&end(info(1, 1).member())), Err(Refused::IncarnationOver));
         topology.apply(&Change::Admit(info(1, 2))).unwrap();
         assert!(topology.is_alive(info(1, 2).member()));
     }
@@ -456,7 +490,7 @@ mod tests {
         let to = info(2, 1).member();
         let promote = Step::Promote { to, at: Offset(5), in_sync: vec![to] };
         assert_eq!(step(&mut topology, promote.clone()), Err(Refused::Unfit));
-        topology.apply(&Change::End(info(1, 1).member())).unwrap();
+        topology.apply(&end(info(1, 1).member())).unwrap();
         step(&mut topology, promote).unwrap();
         assert_eq!(topology.shard(ShardId(0)).in_sync, [to]);
         assert_eq!(step(&mut topology, Step::StartEmpty { on: to }), Err(Refused::Unfit));
@@ -476,7 +510,7 @@ mod tests {
     fn a_node_that_holds_shards_is_not_removed_unless_it_is_dead() {
         let mut topology = with_replica();
         assert_eq!(topology.apply(&Change::Remove(NodeId([2; 20]))), Err(Refused::HoldsShards));
-        topology.apply(&Change::End(info(2, 1).member())).unwrap();
+        topology.apply(&end(info(2, 1).member())).unwrap();
         topology.apply(&Change::Remove(NodeId([2; 20]))).unwrap();
         assert!(topology.shards.iter().all(|shard| shard.replicas.is_empty()));
     }

@@ -14,6 +14,6 @@ pub mod codec;
 pub mod ids;
 pub mod topology;
 
-pub use change::{Change, Outcome, Refused, ShardChange, Step};
+pub use change::{Change, Outcome, Refused, ShardChange, Step, Verdict};
 pub use ids::{ClusterId, Epoch, Incarnation, Member, NodeId, Offset, SLOTS, ShardId, Version};
 pub use topology::{Address, Node, NodeInfo, NodeState, Settings, Shard, Topology};
