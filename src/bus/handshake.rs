@@ -1,6 +1,6 @@
 //! How two nodes find out that they belong together.
 //!
-//! The caller sends a greeting with 16 random bytes; the other side answers with its own and a proof over both; the
+//! The caller sends its name and 16 random bytes; the other side answers with its own and a proof over all of it; the
 //! caller then proves itself. A proof is a keyed hash over its side's name and all that was said so far, so none can
 //! be played back or reflected.
 
@@ -18,7 +18,11 @@ use crate::env::random;
 /// Names the protocol and its version: what speaks another one is told so.
 const MAGIC: &[u8; 8] = b"RINGFRT1";
 
+/// The caller's first words: magic, purpose, its node, random bytes.
 const GREETING: usize = 8 + 1 + 20 + 16;
+
+/// The answer: random bytes, its node, a proof.
+const ANSWER: usize = 16 + 20 + 32;
 
 impl Purpose {
     fn code(self) -> u8 {
@@ -39,14 +43,14 @@ impl Purpose {
     }
 }
 
-pub(super) async fn ask(stream: &mut TcpStream, bus: &Bus, purpose: Purpose) -> io::Result<()> {
+pub(super) async fn ask(stream: &mut TcpStream, bus: &Bus, purpose: Purpose) -> io::Result<NodeId> {
     let mut said = Vec::with_capacity(GREETING + 16);
     said.extend_from_slice(MAGIC);
     said.push(purpose.code());
     said.extend_from_slice(&bus.node.0);
     said.extend_from_slice(&random::bytes::<16>());
     stream.write_all(&said).await?;
-    let mut answer = [0; 16 + 32];
+    let mut answer = [0; ANSWER];
     stream.read_exact(&mut answer).await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -54,15 +58,19 @@ pub(super) async fn ask(stream: &mut TcpStream, bus: &Bus, purpose: Purpose) -> 
         ),
         _ => error,
     })?;
-    let (nonce, theirs) = answer.split_at(16);
-    said.extend_from_slice(nonce);
+    let (named, theirs) = answer.split_at(16 + 20);
+    said.extend_from_slice(named);
     if proof(bus, b"answer", &said) != *theirs {
         return Err(wrong_secret());
     }
     stream.write_all(proof(bus, b"caller", &said).as_bytes()).await?;
     // The last word: the other side has accepted the proof.
     match stream.read_u8().await {
-        Ok(1) => Ok(()),
+        Ok(1) => {
+            let mut node = NodeId([0; 20]);
+            node.0.copy_from_slice(&named[16..]);
+            Ok(node)
+        }
         _ => Err(wrong_secret()),
     }
 }
@@ -76,9 +84,9 @@ pub(super) async fn answer(stream: &mut TcpStream, bus: &Bus) -> io::Result<(Nod
     let purpose = Purpose::from_code(said[8])?;
     let mut node = NodeId([0; 20]);
     node.0.copy_from_slice(&said[9..29]);
-    let nonce = random::bytes::<16>();
-    said.extend_from_slice(&nonce);
-    stream.write_all(&[&nonce[..], proof(bus, b"answer", &said).as_bytes()].concat()).await?;
+    let named = [&random::bytes::<16>()[..], &bus.node.0].concat();
+    said.extend_from_slice(&named);
+    stream.write_all(&[&named[..], proof(bus, b"answer", &said).as_bytes()].concat()).await?;
     let mut theirs = [0; 32];
     stream.read_exact(&mut theirs).await.map_err(|_| wrong_secret())?;
     if proof(bus, b"caller", &said) != theirs {
@@ -104,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    async fn meet(one: &str, other: &str) -> (io::Result<()>, io::Result<(NodeId, Purpose)>) {
+    async fn meet(one: &str, other: &str) -> (io::Result<NodeId>, io::Result<(NodeId, Purpose)>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let caller = Bus::new(NodeId([1; 20]), one);
@@ -123,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn nodes_of_one_secret_meet() {
         let (asked, answered) = meet("s", "s").await;
-        asked.unwrap();
+        assert_eq!(asked.unwrap(), NodeId([2; 20]));
         assert_eq!(answered.unwrap(), (NodeId([1; 20]), Purpose::Council));
     }
 

@@ -35,22 +35,27 @@ impl Bus {
         Self { node, secret: blake3::derive_key("ringfort bus 2026 cluster secret", secret.as_bytes()) }
     }
 
-    /// The key for datagrams.
-    pub fn datagram_key(&self) -> [u8; 32] {
-        blake3::derive_key("ringfort bus 2026 datagrams", &self.secret)
+    /// The secret, for what else is to be proved by it.
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.secret
     }
 
     /// Connects to a node and proves that both belong together.
     pub async fn connect(&self, to: &Address, purpose: Purpose) -> io::Result<TcpStream> {
-        self.connect_to(&to.host, to.bus_port, purpose).await
+        Ok(self.connect_to(&to.host, to.bus_port, purpose).await?.1)
     }
 
-    /// The same by host and bus port.
-    pub async fn connect_to(&self, host: &str, port: u16, purpose: Purpose) -> io::Result<TcpStream> {
+    /// The same by host and bus port; tells which node it is.
+    pub async fn connect_to(
+        &self,
+        host: &str,
+        port: u16,
+        purpose: Purpose,
+    ) -> io::Result<(NodeId, TcpStream)> {
         let mut stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
-        handshake::ask(&mut stream, self, purpose).await?;
-        Ok(stream)
+        let node = handshake::ask(&mut stream, self, purpose).await?;
+        Ok((node, stream))
     }
 
     /// Takes a connection in: who it is from, and what for.
