@@ -104,7 +104,8 @@ pub enum Parsed {
 pub struct Parser {
     /// Bytes of the frame that are done with; all else refers to what follows them.
     pos: usize,
-    /// Bytes of the line at `pos` that were searched for its end in vain.
+    /// Bytes of the frame that were searched for the end of a line in vain. No line ends between `pos` and here, so
+    /// this may lag behind `pos` and need not be kept up with it.
     searched: usize,
     /// Arguments that are still missing; 0 as long as their number has not been read.
     missing: usize,
@@ -149,6 +150,7 @@ impl Parser {
             };
             let count = limits.args(count)?;
             if count == 0 {
+                self.searched = 0;
                 return Ok(Parsed::Nothing { len: next });
             }
             self.pos = next;
@@ -199,6 +201,7 @@ impl Parser {
             missing -= 1;
         }
         self.pos = 0;
+        self.searched = 0;
         self.missing = 0;
         Ok(Parsed::Command { len: pos })
     }
@@ -227,11 +230,14 @@ impl Parser {
         too_big: ParseError,
     ) -> Result<Option<(i64, usize)>, ParseError> {
         let line = input.get(pos..).unwrap_or_default();
-        let Some(end) = self.line_end(line, b'\r', limits).map_err(|()| too_big)? else {
+        let Some(end) = self
+            .line_end(input, pos, b'\r', limits)
+            .map_err(|TooLong| too_big)?
+        else {
             return Ok(None);
         };
         if end + 2 > line.len() {
-            self.searched = end;
+            self.searched = pos + end;
             return Ok(None);
         }
         let invalid = if too_big == ParseError::TooBigBulkCount {
@@ -246,16 +252,25 @@ impl Parser {
         Ok(Some((length, pos + end + 2)))
     }
 
-    /// Position of `byte`, which ends the line that `line` begins with; `None` if it has not come yet, an error if
-    /// the line is too long. A NUL ends the search in vain, as C's `strchr` does.
-    fn line_end(&mut self, line: &[u8], byte: u8, limits: &Limits) -> Result<Option<usize>, ()> {
-        let from = std::mem::take(&mut self.searched);
-        let found = memchr::memchr2(byte, 0, line.get(from..).unwrap_or_default()).map(|at| from + at);
+    /// Length of the line at `pos`, which `byte` ends; `None` if it has not come whole, an error if it is too long. A
+    /// NUL ends the search in vain, as C's `strchr` does.
+    fn line_end(
+        &mut self,
+        input: &[u8],
+        pos: usize,
+        byte: u8,
+        limits: &Limits,
+    ) -> Result<Option<usize>, TooLong> {
+        let from = self.searched.clamp(pos, input.len().max(pos));
+        let found = input
+            .get(from..)
+            .and_then(|rest| memchr::memchr2(byte, 0, rest))
+            .map(|at| from + at);
         match found {
-            Some(end) if line[end] == byte && end <= limits.inline => Ok(Some(end)),
-            _ if line.len() > limits.inline => Err(()),
+            Some(end) if input[end] == byte && end - pos <= limits.inline => Ok(Some(end - pos)),
+            _ if input.len() > pos + limits.inline => Err(TooLong),
             _ => {
-                self.searched = found.unwrap_or(line.len());
+                self.searched = found.unwrap_or(input.len());
                 Ok(None)
             }
         }
@@ -263,10 +278,14 @@ impl Parser {
 
     #[cold]
     fn parse_inline(&mut self, input: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {
-        let Some(end) = self.line_end(input, b'\n', limits).map_err(|()| ParseError::TooBigInline)? else {
+        let Some(end) = self
+            .line_end(input, 0, b'\n', limits)
+            .map_err(|TooLong| ParseError::TooBigInline)?
+        else {
             return Ok(Parsed::Incomplete { wanted: 1 });
         };
         let len = end + 1;
+        self.searched = 0;
         let line = &input[..end];
         self.inline = inline::split(line.strip_suffix(b"\r").unwrap_or(line))?;
         if self.inline.as_args().is_empty() {
@@ -280,6 +299,9 @@ impl Parser {
         std::mem::take(&mut self.inline)
     }
 }
+
+/// A line without an end within [`Limits::inline`].
+struct TooLong;
 
 /// Reads up to nine digits without a leading zero, a CR and any byte from `at` on: the number, and what position
 /// comes next. `None` for everything else, right or wrong.
