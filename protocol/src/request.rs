@@ -49,27 +49,33 @@ impl Limits {
         Self { authenticated: false, ..Self::default() }
     }
 
-    fn args(&self, count: i64) -> Result<usize, ParseError> {
-        let count = usize::try_from(count).unwrap_or(0);
-        if count > self.args {
-            Err(ParseError::InvalidMultibulkLength)
-        } else if count > UNAUTHENTICATED_ARGS && !self.authenticated {
+    fn args(&self, count: usize) -> Result<usize, ParseError> {
+        // Redis reads no more than an `int`, and says so first.
+        if !self.authenticated && (UNAUTHENTICATED_ARGS + 1..=i32::MAX as usize).contains(&count) {
             Err(ParseError::UnauthenticatedMultibulkLength)
+        } else if count > self.args {
+            Err(ParseError::InvalidMultibulkLength)
         } else {
             Ok(count)
         }
     }
 
-    #[inline]
-    fn bulk(&self, len: i64) -> Result<usize, ParseError> {
-        match usize::try_from(len) {
-            Ok(len) if len <= self.bulk => {
-                if len > UNAUTHENTICATED_BULK && !self.authenticated {
-                    return Err(ParseError::UnauthenticatedBulkLength);
-                }
-                Ok(len)
-            }
-            _ => Err(ParseError::InvalidBulkLength),
+    /// Bytes that an argument may have now.
+    fn bulk_now(&self) -> usize {
+        if self.authenticated {
+            self.bulk
+        } else {
+            self.bulk.min(UNAUTHENTICATED_BULK)
+        }
+    }
+
+    /// Why an argument of `len` bytes is refused, which is more than [`Self::bulk_now`].
+    #[cold]
+    fn bulk_error(&self, len: usize) -> ParseError {
+        if len > self.bulk {
+            ParseError::InvalidBulkLength
+        } else {
+            ParseError::UnauthenticatedBulkLength
         }
     }
 }
@@ -144,7 +150,8 @@ impl Parser {
             let (count, next) = match short_length(input, 1) {
                 Some(found) => found,
                 None => match self.long_length(input, 0, limits, ParseError::TooBigMultibulkCount)? {
-                    Some(found) => found,
+                    // A negative number is as good as none.
+                    Some((count, next)) => (usize::try_from(count).unwrap_or(0), next),
                     None => return Ok(Parsed::Incomplete { wanted: 1 }),
                 },
             };
@@ -167,11 +174,12 @@ impl Parser {
         limits: &Limits,
     ) -> Result<Parsed, ParseError> {
         let frame = limits.frame.min(u32::MAX as usize);
-        let mut pos = self.pos;
-        let mut missing = self.missing;
+        let room = input.len().min(frame);
+        let bulk_limit = limits.bulk_now();
+        let (mut pos, mut missing, mut bulk) = (self.pos, self.missing, self.bulk.take());
         while missing > 0 {
-            let bulk = match self.bulk.take() {
-                Some(bulk) => bulk,
+            let len = match bulk.take() {
+                Some(len) => len,
                 None => {
                     let short = match input.get(pos) {
                         Some(b'$') => short_length(input, pos + 1),
@@ -180,21 +188,27 @@ impl Parser {
                     let (len, next) = match short {
                         Some(found) => found,
                         None => match self.long_length(input, pos, limits, ParseError::TooBigBulkCount)? {
-                            Some(found) => found,
+                            Some((len, next)) => (
+                                usize::try_from(len).map_err(|_| ParseError::InvalidBulkLength)?,
+                                next,
+                            ),
                             None => return Ok(self.pause(pos, missing, None, input.len())),
                         },
                     };
+                    if len > bulk_limit {
+                        return Err(limits.bulk_error(len));
+                    }
                     pos = next;
-                    limits.bulk(len)?
+                    len
                 }
             };
-            // No overflow: a length is below 2^63, a position below the length of a slice.
-            let end = pos + bulk;
-            if end + 2 > input.len() || end + 2 > frame {
+            // No overflow: a length is below 2^63, as is a position.
+            let end = pos + len;
+            if end + 2 > room {
                 if end + 2 > frame {
                     return Err(ParseError::TooBigRequest);
                 }
-                return Ok(self.pause(pos, missing, Some(bulk), input.len()));
+                return Ok(self.pause(pos, missing, Some(len), input.len()));
             }
             spans.push(Span { start: pos as u32, end: end as u32 });
             pos = end + 2;
@@ -306,24 +320,33 @@ struct TooLong;
 /// Reads up to nine digits without a leading zero, a CR and any byte from `at` on: the number, and what position
 /// comes next. `None` for everything else, right or wrong.
 #[inline(always)]
-fn short_length(input: &[u8], at: usize) -> Option<(i64, usize)> {
-    let digit = |at: usize| Some(u32::from(input.get(at)?.wrapping_sub(b'0')));
-    let mut length = digit(at)?;
-    if length > 9 {
-        return None;
-    }
-    let mut end = at + 1;
-    if length != 0 {
-        for _ in 1..9 {
-            let next = digit(end)?;
-            if next > 9 {
-                break;
-            }
-            length = length * 10 + next;
-            end += 1;
+fn short_length(input: &[u8], at: usize) -> Option<(usize, usize)> {
+    let rest = input.get(at..)?;
+    if let Some(&[first, second, third, _]) = rest.first_chunk() {
+        let (first, second) = (first.wrapping_sub(b'0'), second.wrapping_sub(b'0'));
+        if first <= 9 && second == b'\r'.wrapping_sub(b'0') {
+            return Some((usize::from(first), at + 3));
+        }
+        if (1..=9).contains(&first) && second <= 9 && third == b'\r' {
+            return Some((usize::from(first) * 10 + usize::from(second), at + 4));
         }
     }
-    (input.len() > end + 1 && input[end] == b'\r').then_some((i64::from(length), end + 2))
+    let digits = rest
+        .iter()
+        .take(9)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if digits == 0
+        || (digits > 1 && rest[0] == b'0')
+        || rest.get(digits) != Some(&b'\r')
+        || rest.len() < digits + 2
+    {
+        return None;
+    }
+    let length = rest[..digits]
+        .iter()
+        .fold(0, |length, byte| length * 10 + usize::from(byte - b'0'));
+    Some((length, at + digits + 2))
 }
 
 /// Appends a command as clients send it: an array of bulk strings.

@@ -1,5 +1,7 @@
 //! What holds for all input: pieces add up to the whole, garbage does no harm, and redis-protocol agrees.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is the assertion")]
+
 use bytes::{Bytes, BytesMut};
 use proptest::{
     collection::{hash_map, hash_set, vec},
@@ -288,6 +290,18 @@ proptest! {
 }
 
 #[test]
+fn glob_of_many_stars_gives_up_soon() {
+    let pattern = b"a*".repeat(1000);
+    let text = vec![b'a'; 10_000];
+    assert!(glob::matches(&pattern, &text, glob::Case::Sensitive));
+    assert!(!glob::matches(
+        &[&pattern[..], b"b"].concat(),
+        &text,
+        glob::Case::Sensitive
+    ));
+}
+
+#[test]
 fn hundred_thousand_arguments_byte_by_byte_are_read_once() {
     let args: Command = (0..100_000).map(|i| i.to_string().into_bytes()).collect();
     assert_eq!(
@@ -317,6 +331,10 @@ fn limits_are_reached_but_not_passed() {
         Some(ParseError::InvalidMultibulkLength)
     );
     assert_eq!(parse(b"*1048576\r\n", &Limits::default()), None);
+    assert_eq!(
+        parse(b"*2000000\r\n", &Limits::unauthenticated()),
+        Some(ParseError::UnauthenticatedMultibulkLength)
+    );
     let hundred = [
         &b"*3\r\n$32\r\n"[..],
         &[b'x'; 34],
@@ -432,6 +450,11 @@ fn replies_are_written_as_each_version_wants_them() {
         ),
         (|out, _| reply::bulk(out, b""), "$0\r\n\r\n", "$0\r\n\r\n"),
         (|out, _| reply::bulk_head(out, 10), "$10\r\n", "$10\r\n"),
+        (
+            |out, _| reply::error(out, "ERR beginning with: "),
+            "-ERR beginning with: \r\n",
+            "-ERR beginning with: \r\n",
+        ),
         (reply::null, "$-1\r\n", "_\r\n"),
         (reply::null_array, "*-1\r\n", "_\r\n"),
         (|out, _| reply::array(out, 9), "*9\r\n", "*9\r\n"),

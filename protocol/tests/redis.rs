@@ -2,6 +2,8 @@
 //!
 //! The tables in `redis/` were recorded by the script beside them.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is the assertion")]
+
 use std::path::Path;
 
 use ringfort_protocol::{
@@ -123,7 +125,7 @@ fn scores_are_read_and_written_as_redis_does() {
     let mut refused = 0;
     for row in table("scores.tsv") {
         let answer = match number::parse_f64(&row[0]) {
-            Some(value) => number::format_double(value).into_bytes(),
+            Some(value) => number::format_double(value).as_bytes().to_vec(),
             None => b"error".to_vec(),
         };
         refused += usize::from(answer == b"error");
