@@ -15,11 +15,7 @@ use crate::number::{Format, Literal, decimal_digits, round, shift_right_rounding
 /// Bytes of the longest text that is read as a number; Redis has the same limit.
 pub const MAX_TEXT: usize = 5 * 1024 - 1;
 
-const FORMAT: Format = Format {
-    precision: 64,
-    min_exponent: -16445,
-    max_exponent: 16320,
-};
+const FORMAT: Format = Format { precision: 64, min_exponent: -16445, max_exponent: 16320 };
 /// The 17th decimal, the last one that is printed, goes so often into 1.
 const LAST_DECIMAL: u64 = 10u64.pow(17);
 /// Powers of ten beyond which every number overflows, or underflows.
@@ -213,25 +209,12 @@ fn round_short_decimal<'a>(
 ) -> Option<Option<(u64, i64)>> {
     let number = digits.fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
     match exponent {
-        0..=18 => Some(round(
-            u128::from(number) * u128::from(10u64.pow(exponent as u32)),
-            0,
-            false,
-            &FORMAT,
-        )),
+        0..=18 => Some(round(u128::from(number) * u128::from(10u64.pow(exponent as u32)), 0, false, &FORMAT)),
         -18..0 => {
             // The divisor is below 2^60, so that the quotient has at least 68 bits.
             let shift = 64 + number.leading_zeros();
-            let (dividend, divisor) = (
-                u128::from(number) << shift,
-                u128::from(10u64.pow(-exponent as u32)),
-            );
-            Some(round(
-                dividend / divisor,
-                -i64::from(shift),
-                dividend % divisor != 0,
-                &FORMAT,
-            ))
+            let (dividend, divisor) = (u128::from(number) << shift, u128::from(10u64.pow(-exponent as u32)));
+            Some(round(dividend / divisor, -i64::from(shift), dividend % divisor != 0, &FORMAT))
         }
         _ => None,
     }
@@ -402,12 +385,8 @@ mod tests {
 
     #[test]
     fn text_has_a_greatest_length() {
-        let longest = [b'1'; 1]
-            .iter()
-            .chain(&[b'0'; MAX_TEXT - 6])
-            .chain(b"e-999")
-            .copied()
-            .collect::<Vec<_>>();
+        let longest =
+            [b'1'; 1].iter().chain(&[b'0'; MAX_TEXT - 6]).chain(b"e-999").copied().collect::<Vec<_>>();
         assert_eq!(longest.len(), MAX_TEXT);
         assert!(LongDouble::parse(&longest).is_some());
         assert_eq!(LongDouble::parse(&[b"0", &longest[..]].concat()), None);

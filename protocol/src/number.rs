@@ -99,10 +99,7 @@ impl DoubleText {
     /// Appends the number `d.ddd * 10^exponent`, the way of `%g`: with an exponent only if the number is below 0.0001
     /// or has more digits before its point than there are.
     fn lay_out(&mut self, digits: &[u8; DIGITS], exponent: i32) {
-        let significant = digits
-            .iter()
-            .rposition(|&digit| digit != b'0')
-            .map_or(1, |last| last + 1);
+        let significant = digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
         let digits = &digits[..significant];
         match exponent {
             -4..0 => {
@@ -162,10 +159,7 @@ fn digits17(value: f64) -> ([u8; DIGITS], i32) {
     let text = format!("{value:.16e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let mut digits = [b'0'; DIGITS];
-    for (place, digit) in digits
-        .iter_mut()
-        .zip(mantissa.bytes().filter(|&byte| byte != b'.'))
-    {
+    for (place, digit) in digits.iter_mut().zip(mantissa.bytes().filter(|&byte| byte != b'.')) {
         *place = digit;
     }
     (digits, exponent.parse().unwrap_or(0))

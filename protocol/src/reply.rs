@@ -166,10 +166,7 @@ pub(crate) fn head(out: &mut Vec<u8>, kind: u8, len: usize) {
 fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.push(kind);
     let start = out.len();
-    let end = text
-        .iter()
-        .rposition(|byte| !matches!(byte, b'\r' | b'\n'))
-        .map_or(0, |last| last + 1);
+    let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     out.extend_from_slice(&text[..end]);
     let mut rest = &mut out[start..];
     while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {

@@ -166,13 +166,9 @@ pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     let kind = *reply.first()?;
     let end = memchr::memchr(b'\n', reply)?;
     match Head::read(kind, reply.get(1..end)?.strip_suffix(b"\r")?) {
-        Ok(Head::Aggregate(Open {
-            missing,
-            attribute: false,
-        })) => Some(Elements {
-            rest: &reply[end + 1..],
-            missing,
-        }),
+        Ok(Head::Aggregate(Open { missing, attribute: false })) => {
+            Some(Elements { rest: &reply[end + 1..], missing })
+        }
         _ => None,
     }
 }

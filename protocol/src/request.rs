@@ -62,21 +62,13 @@ impl Limits {
 
     /// Bytes that an argument may have now.
     fn bulk_now(&self) -> usize {
-        if self.authenticated {
-            self.bulk
-        } else {
-            self.bulk.min(UNAUTHENTICATED_BULK)
-        }
+        if self.authenticated { self.bulk } else { self.bulk.min(UNAUTHENTICATED_BULK) }
     }
 
     /// Why an argument of `len` bytes is refused, which is more than [`Self::bulk_now`].
     #[cold]
     fn bulk_error(&self, len: usize) -> ParseError {
-        if len > self.bulk {
-            ParseError::InvalidBulkLength
-        } else {
-            ParseError::UnauthenticatedBulkLength
-        }
+        if len > self.bulk { ParseError::InvalidBulkLength } else { ParseError::UnauthenticatedBulkLength }
     }
 }
 
@@ -188,10 +180,9 @@ impl Parser {
                     let (len, next) = match short {
                         Some(found) => found,
                         None => match self.long_length(input, pos, limits, ParseError::TooBigBulkCount)? {
-                            Some((len, next)) => (
-                                usize::try_from(len).map_err(|_| ParseError::InvalidBulkLength)?,
-                                next,
-                            ),
+                            Some((len, next)) => {
+                                (usize::try_from(len).map_err(|_| ParseError::InvalidBulkLength)?, next)
+                            }
                             None => return Ok(self.pause(pos, missing, None, input.len())),
                         },
                     };
@@ -244,10 +235,7 @@ impl Parser {
         too_big: ParseError,
     ) -> Result<Option<(i64, usize)>, ParseError> {
         let line = input.get(pos..).unwrap_or_default();
-        let Some(end) = self
-            .line_end(input, pos, b'\r', limits)
-            .map_err(|TooLong| too_big)?
-        else {
+        let Some(end) = self.line_end(input, pos, b'\r', limits).map_err(|TooLong| too_big)? else {
             return Ok(None);
         };
         if end + 2 > line.len() {
@@ -276,10 +264,7 @@ impl Parser {
         limits: &Limits,
     ) -> Result<Option<usize>, TooLong> {
         let from = self.searched.clamp(pos, input.len().max(pos));
-        let found = input
-            .get(from..)
-            .and_then(|rest| memchr::memchr2(byte, 0, rest))
-            .map(|at| from + at);
+        let found = input.get(from..).and_then(|rest| memchr::memchr2(byte, 0, rest)).map(|at| from + at);
         match found {
             Some(end) if input[end] == byte && end - pos <= limits.inline => Ok(Some(end - pos)),
             _ if input.len() > pos + limits.inline => Err(TooLong),
@@ -292,9 +277,7 @@ impl Parser {
 
     #[cold]
     fn parse_inline(&mut self, input: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {
-        let Some(end) = self
-            .line_end(input, 0, b'\n', limits)
-            .map_err(|TooLong| ParseError::TooBigInline)?
+        let Some(end) = self.line_end(input, 0, b'\n', limits).map_err(|TooLong| ParseError::TooBigInline)?
         else {
             return Ok(Parsed::Incomplete { wanted: 1 });
         };
@@ -331,11 +314,7 @@ fn short_length(input: &[u8], at: usize) -> Option<(usize, usize)> {
             return Some((usize::from(first) * 10 + usize::from(second), at + 4));
         }
     }
-    let digits = rest
-        .iter()
-        .take(9)
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let digits = rest.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
     if digits == 0
         || (digits > 1 && rest[0] == b'0')
         || rest.get(digits) != Some(&b'\r')
@@ -343,9 +322,7 @@ fn short_length(input: &[u8], at: usize) -> Option<(usize, usize)> {
     {
         return None;
     }
-    let length = rest[..digits]
-        .iter()
-        .fold(0, |length, byte| length * 10 + usize::from(byte - b'0'));
+    let length = rest[..digits].iter().fold(0, |length, byte| length * 10 + usize::from(byte - b'0'));
     Some((length, at + digits + 2))
 }
 

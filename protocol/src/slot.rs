@@ -133,10 +133,7 @@ mod tests {
             ("}{", "}{"),
             ("12345678{tag}", "tag"),
             ("1234567{8}", "8"),
-            (
-                "a key of more than forty bytes with its tag {at the end}",
-                "at the end",
-            ),
+            ("a key of more than forty bytes with its tag {at the end}", "at the end"),
             (
                 "a key of more than forty bytes with no tag at its end",
                 "a key of more than forty bytes with no tag at its end",

@@ -32,10 +32,7 @@ fn encoded(args: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn commands() -> impl Strategy<Value = Command> {
-    let arg = prop_oneof![
-        vec(any::<u8>(), 0..12),
-        vec(prop::sample::select(&b"\r\n$*1\0"[..]), 0..6)
-    ];
+    let arg = prop_oneof![vec(any::<u8>(), 0..12), vec(prop::sample::select(&b"\r\n$*1\0"[..]), 0..6)];
     vec(arg, 1..12)
 }
 
@@ -52,13 +49,7 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
     vec(token, 0..24).prop_map(|tokens| tokens.concat())
 }
 
-const SMALL: Limits = Limits {
-    bulk: 32,
-    args: 20,
-    inline: 24,
-    frame: 100,
-    authenticated: true,
-};
+const SMALL: Limits = Limits { bulk: 32, args: 20, inline: 24, frame: 100, authenticated: true };
 
 /// All commands of `input`, which comes in pieces of `step` bytes, and the error that ended it, if one did.
 fn parse_all(input: &[u8], step: usize, limits: &Limits) -> (Vec<Command>, Option<ParseError>) {
@@ -97,39 +88,17 @@ fn frames() -> impl Strategy<Value = BytesFrame> {
     let data = || vec(any::<u8>(), 0..20).prop_map(Bytes::from);
     let line = || "[a-z ]{0,12}".prop_map(Bytes::from);
     let leaf = prop_oneof![
-        data().prop_map(|data| BytesFrame::BlobString {
-            data,
-            attributes: None
-        }),
-        data().prop_map(|data| BytesFrame::BlobError {
-            data,
-            attributes: None
-        }),
-        line().prop_map(|data| BytesFrame::SimpleString {
-            data,
-            attributes: None
-        }),
-        "[A-Z]{1,5} [a-z]{0,9}".prop_map(|text| BytesFrame::SimpleError {
-            data: text.into(),
-            attributes: None
-        }),
-        any::<bool>().prop_map(|data| BytesFrame::Boolean {
-            data,
-            attributes: None
-        }),
+        data().prop_map(|data| BytesFrame::BlobString { data, attributes: None }),
+        data().prop_map(|data| BytesFrame::BlobError { data, attributes: None }),
+        line().prop_map(|data| BytesFrame::SimpleString { data, attributes: None }),
+        "[A-Z]{1,5} [a-z]{0,9}"
+            .prop_map(|text| BytesFrame::SimpleError { data: text.into(), attributes: None }),
+        any::<bool>().prop_map(|data| BytesFrame::Boolean { data, attributes: None }),
         Just(BytesFrame::Null),
-        any::<i64>().prop_map(|data| BytesFrame::Number {
-            data,
-            attributes: None
-        }),
-        prop::num::f64::NORMAL.prop_map(|data| BytesFrame::Double {
-            data,
-            attributes: None
-        }),
-        "-?[1-9][0-9]{0,30}".prop_map(|digits| BytesFrame::BigNumber {
-            data: Bytes::from(digits),
-            attributes: None
-        }),
+        any::<i64>().prop_map(|data| BytesFrame::Number { data, attributes: None }),
+        prop::num::f64::NORMAL.prop_map(|data| BytesFrame::Double { data, attributes: None }),
+        "-?[1-9][0-9]{0,30}"
+            .prop_map(|digits| BytesFrame::BigNumber { data: Bytes::from(digits), attributes: None }),
         data().prop_map(|data| BytesFrame::VerbatimString {
             data,
             format: VerbatimStringFormat::Text,
@@ -139,35 +108,18 @@ fn frames() -> impl Strategy<Value = BytesFrame> {
     // What redis-protocol can hash.
     let key = move || {
         prop_oneof![
-            data().prop_map(|data| BytesFrame::BlobString {
-                data,
-                attributes: None
-            }),
-            any::<i64>().prop_map(|data| BytesFrame::Number {
-                data,
-                attributes: None
-            }),
+            data().prop_map(|data| BytesFrame::BlobString { data, attributes: None }),
+            any::<i64>().prop_map(|data| BytesFrame::Number { data, attributes: None }),
         ]
     };
     leaf.prop_recursive(5, 40, 6, move |inner| {
         let array = vec(inner.clone(), 0..6);
         prop_oneof![
-            array.clone().prop_map(|data| BytesFrame::Array {
-                data,
-                attributes: None
-            }),
-            hash_set(key(), 0..6).prop_map(|data| BytesFrame::Set {
-                data,
-                attributes: None
-            }),
-            hash_map(key(), inner.clone(), 0..4).prop_map(|data| BytesFrame::Map {
-                data,
-                attributes: None
-            }),
-            (array, hash_map(key(), inner, 1..3)).prop_map(|(data, attributes)| BytesFrame::Array {
-                data,
-                attributes: Some(attributes)
-            }),
+            array.clone().prop_map(|data| BytesFrame::Array { data, attributes: None }),
+            hash_set(key(), 0..6).prop_map(|data| BytesFrame::Set { data, attributes: None }),
+            hash_map(key(), inner.clone(), 0..4).prop_map(|data| BytesFrame::Map { data, attributes: None }),
+            (array, hash_map(key(), inner, 1..3))
+                .prop_map(|(data, attributes)| BytesFrame::Array { data, attributes: Some(attributes) }),
         ]
     })
 }
@@ -294,56 +246,34 @@ fn glob_of_many_stars_gives_up_soon() {
     let pattern = b"a*".repeat(1000);
     let text = vec![b'a'; 10_000];
     assert!(glob::matches(&pattern, &text, glob::Case::Sensitive));
-    assert!(!glob::matches(
-        &[&pattern[..], b"b"].concat(),
-        &text,
-        glob::Case::Sensitive
-    ));
+    assert!(!glob::matches(&[&pattern[..], b"b"].concat(), &text, glob::Case::Sensitive));
 }
 
 #[test]
 fn hundred_thousand_arguments_byte_by_byte_are_read_once() {
     let args: Command = (0..100_000).map(|i| i.to_string().into_bytes()).collect();
-    assert_eq!(
-        parse_all(&encoded(&args), 1, &Limits::default()),
-        (vec![args], None)
-    );
+    assert_eq!(parse_all(&encoded(&args), 1, &Limits::default()), (vec![args], None));
 }
 
 #[test]
 fn announced_arguments_take_no_memory_before_they_come() {
     let mut spans: Vec<Span> = Vec::new();
     let parsed = Parser::new().parse(b"*1048576\r\n$536870912\r\n", &mut spans, &Limits::default());
-    assert_eq!(
-        parsed,
-        Ok(Parsed::Incomplete {
-            wanted: (512 << 20) + 2 + 1_048_575 * 6
-        })
-    );
+    assert_eq!(parsed, Ok(Parsed::Incomplete { wanted: (512 << 20) + 2 + 1_048_575 * 6 }));
     assert_eq!(spans.capacity(), 0);
 }
 
 #[test]
 fn limits_are_reached_but_not_passed() {
     let parse = |input: &[u8], limits: &Limits| parse_all(input, input.len(), limits).1;
-    assert_eq!(
-        parse(b"*1048577\r\n", &Limits::default()),
-        Some(ParseError::InvalidMultibulkLength)
-    );
+    assert_eq!(parse(b"*1048577\r\n", &Limits::default()), Some(ParseError::InvalidMultibulkLength));
     assert_eq!(parse(b"*1048576\r\n", &Limits::default()), None);
     assert_eq!(
         parse(b"*2000000\r\n", &Limits::unauthenticated()),
         Some(ParseError::UnauthenticatedMultibulkLength)
     );
-    let hundred = [
-        &b"*3\r\n$32\r\n"[..],
-        &[b'x'; 34],
-        b"$32\r\n",
-        &[b'x'; 34],
-        b"$11\r\n",
-        &[b'x'; 13],
-    ]
-    .concat();
+    let hundred =
+        [&b"*3\r\n$32\r\n"[..], &[b'x'; 34], b"$32\r\n", &[b'x'; 34], b"$11\r\n", &[b'x'; 13]].concat();
     assert_eq!(hundred.len(), 100);
     assert_eq!(parse_all(&hundred, 1, &SMALL).0.len(), 1);
     let more = [&hundred[..hundred.len() - 18], b"$12\r\n"].concat();
@@ -351,23 +281,14 @@ fn limits_are_reached_but_not_passed() {
     assert_eq!(parse(&[b'x'; 24], &SMALL), None);
     assert_eq!(parse(&[b'x'; 25], &SMALL), Some(ParseError::TooBigInline));
     assert_eq!(parse(&[&[b'x'; 24][..], b"\n"].concat(), &SMALL), None);
-    assert_eq!(
-        parse(&[&[b'x'; 25][..], b"\n"].concat(), &SMALL),
-        Some(ParseError::TooBigInline)
-    );
+    assert_eq!(parse(&[&[b'x'; 25][..], b"\n"].concat(), &SMALL), Some(ParseError::TooBigInline));
 }
 
 #[test]
 fn nesting_of_replies_is_limited_without_recursion() {
     let nested = |depth: usize| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
-    assert_eq!(
-        reply_len(&nested(reply_reader::MAX_DEPTH)),
-        Ok(Some(4 * reply_reader::MAX_DEPTH + 4))
-    );
-    assert_eq!(
-        reply_len(&nested(reply_reader::MAX_DEPTH + 1)),
-        Err(ParseError::TooDeepReply)
-    );
+    assert_eq!(reply_len(&nested(reply_reader::MAX_DEPTH)), Ok(Some(4 * reply_reader::MAX_DEPTH + 4)));
+    assert_eq!(reply_len(&nested(reply_reader::MAX_DEPTH + 1)), Err(ParseError::TooDeepReply));
     assert_eq!(reply_len(&nested(1_000_000)), Err(ParseError::TooDeepReply));
 }
 
@@ -391,23 +312,11 @@ fn broken_replies_are_refused() {
 
 #[test]
 fn elements_are_those_of_aggregates_only() {
-    for reply in [
-        &b"$-1\r\n"[..],
-        b"*-1\r\n",
-        b"_\r\n",
-        b"-ERR x\r\n",
-        b":1\r\n",
-        b"$3\r\nabc\r\n",
-        b"",
-    ] {
+    for reply in [&b"$-1\r\n"[..], b"*-1\r\n", b"_\r\n", b"-ERR x\r\n", b":1\r\n", b"$3\r\nabc\r\n", b""] {
         assert!(elements(reply).is_none(), "{}", reply.escape_ascii());
     }
     let map = b"%1\r\n$1\r\nk\r\n*2\r\n:1\r\n:2\r\n";
-    assert!(
-        elements(map)
-            .unwrap()
-            .eq([&b"$1\r\nk\r\n"[..], b"*2\r\n:1\r\n:2\r\n"])
-    );
+    assert!(elements(map).unwrap().eq([&b"$1\r\nk\r\n"[..], b"*2\r\n:1\r\n:2\r\n"]));
     assert_eq!(elements(b"*0\r\n").unwrap().count(), 0);
     let cut_off = elements(b"*3\r\n:1\r\n:2\r\n$5\r\nab").unwrap();
     assert!(cut_off.eq([b":1\r\n", b":2\r\n"]));
@@ -418,36 +327,12 @@ fn replies_are_written_as_each_version_wants_them() {
     type Write = fn(&mut Vec<u8>, Resp);
     let table: &[(Write, &str, &str)] = &[
         (|out, _| reply::simple(out, "OK"), "+OK\r\n", "+OK\r\n"),
-        (
-            |out, _| reply::simple(out, "a\r\nb\r\n"),
-            "+a  b\r\n",
-            "+a  b\r\n",
-        ),
-        (
-            |out, _| reply::error(out, "ERR a\nb\r+OK\r\n"),
-            "-ERR a b +OK\r\n",
-            "-ERR a b +OK\r\n",
-        ),
-        (
-            |out, _| reply::error(out, b"ERR '\r\n'"),
-            "-ERR '  '\r\n",
-            "-ERR '  '\r\n",
-        ),
-        (
-            |out, _| reply::int(out, i64::MIN),
-            ":-9223372036854775808\r\n",
-            ":-9223372036854775808\r\n",
-        ),
-        (
-            |out, _| reply::bulk_int(out, -12),
-            "$3\r\n-12\r\n",
-            "$3\r\n-12\r\n",
-        ),
-        (
-            |out, _| reply::bulk(out, b"a\r\nb"),
-            "$4\r\na\r\nb\r\n",
-            "$4\r\na\r\nb\r\n",
-        ),
+        (|out, _| reply::simple(out, "a\r\nb\r\n"), "+a  b\r\n", "+a  b\r\n"),
+        (|out, _| reply::error(out, "ERR a\nb\r+OK\r\n"), "-ERR a b +OK\r\n", "-ERR a b +OK\r\n"),
+        (|out, _| reply::error(out, b"ERR '\r\n'"), "-ERR '  '\r\n", "-ERR '  '\r\n"),
+        (|out, _| reply::int(out, i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+        (|out, _| reply::bulk_int(out, -12), "$3\r\n-12\r\n", "$3\r\n-12\r\n"),
+        (|out, _| reply::bulk(out, b"a\r\nb"), "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n"),
         (|out, _| reply::bulk(out, b""), "$0\r\n\r\n", "$0\r\n\r\n"),
         (|out, _| reply::bulk_head(out, 10), "$10\r\n", "$10\r\n"),
         (
@@ -462,38 +347,14 @@ fn replies_are_written_as_each_version_wants_them() {
         (|out, resp| reply::map(out, resp, 5), "*10\r\n", "%5\r\n"),
         (|out, resp| reply::set(out, resp, 2), "*2\r\n", "~2\r\n"),
         (|out, resp| reply::push(out, resp, 3), "*3\r\n", ">3\r\n"),
-        (
-            |out, resp| reply::double(out, resp, 0.5),
-            "$3\r\n0.5\r\n",
-            ",0.5\r\n",
-        ),
-        (
-            |out, resp| reply::double(out, resp, f64::INFINITY),
-            "$3\r\ninf\r\n",
-            ",inf\r\n",
-        ),
-        (
-            |out, resp| reply::double(out, resp, f64::NEG_INFINITY),
-            "$4\r\n-inf\r\n",
-            ",-inf\r\n",
-        ),
-        (
-            |out, resp| reply::double(out, resp, f64::NAN),
-            "$3\r\nnan\r\n",
-            ",nan\r\n",
-        ),
+        (|out, resp| reply::double(out, resp, 0.5), "$3\r\n0.5\r\n", ",0.5\r\n"),
+        (|out, resp| reply::double(out, resp, f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
+        (|out, resp| reply::double(out, resp, f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
+        (|out, resp| reply::double(out, resp, f64::NAN), "$3\r\nnan\r\n", ",nan\r\n"),
         (|out, resp| reply::bool(out, resp, true), ":1\r\n", "#t\r\n"),
         (|out, resp| reply::bool(out, resp, false), ":0\r\n", "#f\r\n"),
-        (
-            |out, resp| reply::big_number(out, resp, "-123"),
-            "$4\r\n-123\r\n",
-            "(-123\r\n",
-        ),
-        (
-            |out, resp| reply::verbatim(out, resp, b"txt", b"hi"),
-            "$2\r\nhi\r\n",
-            "=6\r\ntxt:hi\r\n",
-        ),
+        (|out, resp| reply::big_number(out, resp, "-123"), "$4\r\n-123\r\n", "(-123\r\n"),
+        (|out, resp| reply::verbatim(out, resp, b"txt", b"hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
     ];
     for (write, old, new) in table {
         for (resp, expected) in [(Resp::V2, old), (Resp::V3, new)] {

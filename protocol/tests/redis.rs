@@ -14,13 +14,9 @@ use ringfort_protocol::{
 
 /// The rows of a table, as fields.
 fn table(name: &str) -> Vec<Vec<Vec<u8>>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/redis")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/redis").join(name);
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines()
-        .map(|line| line.split('\t').map(unescape).collect())
-        .collect()
+    text.lines().map(|line| line.split('\t').map(unescape).collect()).collect()
 }
 
 /// `\xHH` is a byte, `{c*n}` a run of `n` times `c`.
@@ -34,10 +30,7 @@ fn unescape(field: &str) -> Vec<u8> {
         } else if let Some(run) = rest.strip_prefix('{') {
             let (run, after) = run.split_once('}').unwrap();
             let (letter, count) = run.split_once('*').unwrap();
-            bytes.resize(
-                bytes.len() + count.parse::<usize>().unwrap(),
-                letter.as_bytes()[0],
-            );
+            bytes.resize(bytes.len() + count.parse::<usize>().unwrap(), letter.as_bytes()[0]);
             rest = after;
         } else {
             bytes.push(byte);
@@ -100,14 +93,8 @@ fn serve(input: &[u8], step: usize, limits: &Limits) -> Vec<u8> {
 #[test]
 fn requests_are_answered_as_redis_answers_them_however_they_are_cut() {
     for row in table("requests.tsv") {
-        let [mode, input, expected] = &row[..] else {
-            panic!("three fields")
-        };
-        let limits = if mode == b"authenticated" {
-            Limits::default()
-        } else {
-            Limits::unauthenticated()
-        };
+        let [mode, input, expected] = &row[..] else { panic!("three fields") };
+        let limits = if mode == b"authenticated" { Limits::default() } else { Limits::unauthenticated() };
         for step in [input.len(), 1, 2, 3, 7] {
             let answer = serve(input, step, &limits);
             assert_eq!(
@@ -142,13 +129,14 @@ fn scores_are_read_and_written_as_redis_does() {
 #[test]
 fn sums_of_long_doubles_are_those_of_redis() {
     for row in table("sums.tsv") {
-        let sum = LongDouble::parse(&row[0])
-            .and_then(|a| LongDouble::parse(&row[1])?.checked_add(a))
-            .map_or(b"error".to_vec(), |sum| {
+        let sum = LongDouble::parse(&row[0]).and_then(|a| LongDouble::parse(&row[1])?.checked_add(a)).map_or(
+            b"error".to_vec(),
+            |sum| {
                 let mut text = Vec::new();
                 sum.format(&mut text);
                 text
-            });
+            },
+        );
         assert_eq!(
             String::from_utf8_lossy(&sum),
             String::from_utf8_lossy(&row[2]),
@@ -162,11 +150,7 @@ fn sums_of_long_doubles_are_those_of_redis() {
 #[test]
 fn globs_match_what_redis_matches() {
     for row in table("globs.tsv") {
-        let case = if row[0] == b"sensitive" {
-            Case::Sensitive
-        } else {
-            Case::Insensitive
-        };
+        let case = if row[0] == b"sensitive" { Case::Sensitive } else { Case::Insensitive };
         assert_eq!(
             glob::matches(&row[1], &row[2], case),
             row[3] == b"yes",
