@@ -49,7 +49,7 @@ impl Limits {
         Self { authenticated: false, ..Self::default() }
     }
 
-    fn args(&self, count: usize) -> Result<usize, ParseError> {
+    fn check_args(&self, count: usize) -> Result<usize, ParseError> {
         // Redis reads no more than an `int`, and says so first.
         if !self.authenticated && (UNAUTHENTICATED_ARGS + 1..=i32::MAX as usize).contains(&count) {
             Err(ParseError::UnauthenticatedMultibulkLength)
@@ -147,7 +147,7 @@ impl Parser {
                     None => return Ok(Parsed::Incomplete { wanted: 1 }),
                 },
             };
-            let count = limits.args(count)?;
+            let count = limits.check_args(count)?;
             if count == 0 {
                 self.searched = 0;
                 return Ok(Parsed::Nothing { len: next });
