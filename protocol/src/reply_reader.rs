@@ -133,8 +133,10 @@ impl Head {
             if text == b"-1" && kind == b'*' {
                 return Ok(Self::Line);
             }
-            let missing = parse_i64(text).and_then(|count| u64::try_from(count).ok()?.checked_mul(per_count));
-            let missing = missing.ok_or(ParseError::InvalidReplyLength)?;
+            let count = parse_i64(text).and_then(|count| u64::try_from(count).ok());
+            let count = count.ok_or(ParseError::InvalidReplyLength)?;
+            // No overflow: the count is below 2^63.
+            let missing = count * per_count;
             Ok(Self::Aggregate(Open { missing, attribute }))
         };
         match kind {
@@ -163,7 +165,7 @@ pub fn reply_len(input: &[u8]) -> Result<Option<usize>, ParseError> {
 pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     let kind = *reply.first()?;
     let end = memchr::memchr(b'\n', reply)?;
-    match Head::read(kind, reply[1..end].strip_suffix(b"\r")?) {
+    match Head::read(kind, reply.get(1..end)?.strip_suffix(b"\r")?) {
         Ok(Head::Aggregate(Open { missing, attribute: false })) => {
             Some(Elements { rest: &reply[end + 1..], missing })
         }
