@@ -198,7 +198,9 @@ fn shortest_chain(
     takers: &[usize],
 ) -> Option<Vec<Move>> {
     let mut reached_by: Vec<Option<Move>> = vec![None; bounds.len()];
-    let mut unreached: Vec<usize> = (0..bounds.len()).filter(|node| !givers.contains(node)).collect();
+    let mut gives = vec![false; bounds.len()];
+    givers.iter().for_each(|node| gives[*node] = true);
+    let mut unreached: Vec<usize> = (0..bounds.len()).filter(|node| !gives[*node]).collect();
     let mut frontier = givers;
     while !frontier.is_empty() {
         let mut next = Vec::new();

@@ -300,12 +300,13 @@ impl Loads for Copies<'_> {
 
     /// First what it does not have yet, which costs nothing, and last what it is the primary of.
     fn offers(&self, node: usize) -> impl Iterator<Item = usize> {
-        let mut shards: Vec<usize> = self.of_node[node].iter().copied().collect();
-        shards.sort_by_cached_key(|shard| {
-            let has_now = self.now[*shard].contains(&node);
-            (has_now, self.agreed_primary(*shard) == Some(node))
-        });
-        shards.into_iter()
+        let has_now = move |shard: &usize| self.now[*shard].contains(&node);
+        let leads = move |shard: &usize| self.agreed_primary(*shard) == Some(node);
+        let shards = || self.of_node[node].iter().copied();
+        let new = shards().filter(move |shard| !has_now(shard));
+        let others = shards().filter(move |shard| has_now(shard) && !leads(shard));
+        let led = shards().filter(move |shard| has_now(shard) && leads(shard));
+        new.chain(others).chain(led)
     }
 
     fn may_have(&self, shard: usize, from: usize) -> impl Fn(usize) -> bool {

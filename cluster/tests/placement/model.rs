@@ -200,12 +200,17 @@ impl Cluster {
     }
 
     fn apply_steps(&mut self, steps: Vec<ShardChange>) {
-        let outcome = self.topology.apply(&Change::Shards(steps)).unwrap();
+        let outcome = self
+            .topology
+            .apply(&Change::Shards(steps))
+            .expect("a batch is never refused");
         assert_eq!(outcome.refused, []);
     }
 
     fn apply(&mut self, change: Change) {
-        self.topology.apply(&change).unwrap();
+        self.topology
+            .apply(&change)
+            .expect("tests ask for what is possible");
     }
 }
 
