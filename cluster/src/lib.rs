@@ -5,15 +5,24 @@
 //!
 //! - [`ids`]: the words.
 //! - [`topology`]: the value that is agreed on; [`change`]: how it changes.
+//! - [`ring`]: which nodes a shard prefers; [`placement`]: where its copies shall be, by bounded loads (`balance`);
+//!   [`planner`]: the steps that lead there.
 //! - [`codec`]: how records become bytes.
 
 #![forbid(unsafe_code)]
 
+mod balance;
 pub mod change;
 pub mod codec;
 pub mod ids;
+pub mod placement;
+pub mod planner;
+pub mod ring;
 pub mod topology;
 
 pub use change::{Change, Outcome, Refused, ShardChange, Step, Verdict};
 pub use ids::{ClusterId, Epoch, Incarnation, Member, NodeId, Offset, SLOTS, ShardId, Version};
+pub use placement::{Placement, place};
+pub use planner::{Limits, Progress, next_steps, progress};
+pub use ring::Ring;
 pub use topology::{Address, Node, NodeInfo, NodeState, Settings, Shard, Topology};
