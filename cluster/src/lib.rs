@@ -5,6 +5,7 @@
 //!
 //! - [`ids`]: the words.
 //! - [`topology`]: the value that is agreed on; [`change`]: how it changes.
+//! - [`lease`]: who may serve, and who is surely dead.
 //! - [`codec`]: how records become bytes.
 
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@
 pub mod change;
 pub mod codec;
 pub mod ids;
+pub mod lease;
 pub mod topology;
 
 pub use change::{Change, Outcome, Refused, ShardChange, Step};
