@@ -34,7 +34,8 @@ use crate::{
         elector::{Elector, RaftView},
         holder::Holder,
         promiser::Promiser,
-        wire::{Answer, Ask, BadDatagram, Beat, Body, Datagram, Wire},
+        voters::Stamp,
+        wire::{Answer, Ask, BadDatagram, Beat, Body, Datagram, Verdict, Wire},
     },
     topology::Topology,
 };
@@ -67,9 +68,12 @@ pub struct Outbox {
     datagrams: Vec<(To, Range<usize>)>,
     /// Refusals to write to disk, then to be told to [`Agent::persisted`].
     pub persist: Vec<Member>,
-    /// Incarnations that hold no lease any more: this node leads and proposes [`crate::Change::End`] of each. They
-    /// come again until the topology shows it.
+    /// Incarnations that a majority has refused: this node leads and proposes [`crate::Change::End`] of each. They come
+    /// again until the topology shows it. If the log has a newer configuration of the council when the entry gets
+    /// there than [`Outbox::council`] says, the decision does not hold and the entry must change nothing.
     pub dead: Vec<Member>,
+    /// By which configuration the council has decided on `dead`.
+    pub council: Stamp,
     /// The leader is dead: call an election in Raft.
     pub elect: bool,
     /// Raise the incarnation on disk and then call [`Agent::reincarnate`]: this one is over, or gets no lease any more.
@@ -140,12 +144,12 @@ impl Agent {
         }
     }
 
-    /// The node has applied this topology.
-    pub fn adopt(&mut self, topology: Arc<Topology>) {
+    /// The node has applied this topology, not later than `now`.
+    pub fn adopt(&mut self, now: BootTime, topology: Arc<Topology>) {
         if topology.version <= self.topology.version {
             return;
         }
-        self.promiser.adopt(&topology);
+        self.promiser.adopt(now, &topology);
         self.detector.adopt(&topology);
         self.holder.set_lease(topology.settings.lease());
         self.skews.retain(|node, _| topology.nodes.contains_key(node));
@@ -168,7 +172,9 @@ impl Agent {
             return;
         }
         self.raft.clone_from(raft);
-        self.holder.hear_of(&raft.voters);
+        if raft.settled {
+            self.holder.hear_of(&raft.voters);
+        }
         self.detector.adopt_voters(now, &raft.voters);
         if raft.leader != Some(self.holder.me().node) {
             self.detector.rest();
@@ -258,6 +264,7 @@ impl Agent {
         self.report();
         if leads {
             self.detector.deaths(now, &mut self.outbox.dead);
+            self.outbox.council = self.raft.voters.stamp;
         }
         let me = self.holder.me().node;
         self.outbox.elect = self
@@ -295,8 +302,12 @@ impl Agent {
         if !self.raft.voters.contains(from.node) {
             self.measure_skew(from.node, beat.wall_ms, now.wall_ms, 0);
         }
-        let verdict = self.promiser.beat(now.boot, from, beat)?;
-        let newer = self.raft.voters.stamp > beat.knows;
+        let settled = self.raft.settled;
+        let verdict = match settled {
+            true => self.promiser.beat(now.boot, from, beat)?,
+            false => Verdict::Unknown,
+        };
+        let newer = settled && self.raft.voters.stamp > beat.knows;
         Some(Answer {
             about: from.incarnation,
             sent: beat.sent,

@@ -26,8 +26,13 @@ pub struct RaftView {
     pub term: u64,
     /// Who leads it, as far as this node knows.
     pub leader: Option<NodeId>,
-    /// The newest configuration in this node's log.
+    /// The newest configuration in this node's log, committed or not.
     pub voters: Voters,
+    /// Whether this node has applied all entries before the configuration that came before `voters`. While it has not,
+    /// a death that was decided by an older council may be unknown to it: it gives no promise then, nor does it count
+    /// its own lease by `voters`. `false` is always safe; it is over as soon as the node has caught up with its log,
+    /// since a configuration is written only when the one before it is committed.
+    pub settled: bool,
 }
 
 /// When one voter calls elections.

@@ -136,7 +136,9 @@ impl Holder {
         if self.over || answer.about != self.me.incarnation || answer.sent > now {
             return;
         }
-        if let Some(voters) = &answer.voters {
+        // A member that does not promise may know of this incarnation's death, and of a council that was made after it:
+        // others of that council may not know yet, and their promises must not count by it.
+        if let (Verdict::Promise(_), Some(voters)) = (answer.verdict, &answer.voters) {
             self.hear_of(voters);
         }
         let Some(peer) = self.peers.get_mut(&from) else {

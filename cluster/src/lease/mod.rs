@@ -26,7 +26,8 @@
 //! - Beats that wait in a member's socket count: a member empties its socket before it judges a promise.
 //! - When the council changes, answers carry the member's configuration. A node counts by the newest that it has heard
 //!   of, by both halves while joint, and for one lease after the leader has adopted a configuration it needs the old
-//!   majority too.
+//!   majority too. A death that one council decided is known before the next council counts: a member promises nothing
+//!   while it has not applied what its log has before the configuration before its newest.
 //! - A node that hears none of the answers has no lease, though its beats keep every promise alive: it says so in its
 //!   beats, and is answered rarely, so that promises run out.
 //!

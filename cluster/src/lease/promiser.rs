@@ -103,8 +103,16 @@ impl Promiser {
         }
     }
 
-    /// Takes over who is alive. A new incarnation begins without a promise.
-    pub fn adopt(&mut self, topology: &Topology) {
+    /// Takes over who is alive, applied not later than `now`. That an incarnation was admitted is a sign of life like a
+    /// beat: it is promised a lease, to have the time for its first one. Who was there before this process started is
+    /// promised nothing that the quiet time does not cover.
+    pub fn adopt(&mut self, now: BootTime, topology: &Topology) {
+        let first = self.version == Version(0);
+        let promised = if first {
+            BootTime::NEVER
+        } else {
+            now + topology.settings.lease()
+        };
         self.version = topology.version;
         self.nodes.retain(|node, _| topology.nodes.contains_key(node));
         self.held.retain(|node, _| topology.nodes.contains_key(node));
@@ -113,7 +121,7 @@ impl Promiser {
             let entry = self.nodes.entry(*id).or_insert(Entry {
                 known,
                 alive: false,
-                until: BootTime::NEVER,
+                until: promised,
                 given: BootTime::NEVER,
                 seen: Incarnation(0),
                 counter: 0,
@@ -121,7 +129,7 @@ impl Promiser {
             });
             if entry.known != known {
                 entry.known = known;
-                entry.until = BootTime::NEVER;
+                entry.until = promised;
                 entry.given = BootTime::NEVER;
             }
             entry.alive = node.state == NodeState::Alive;

@@ -71,6 +71,8 @@ pub(super) struct Rules {
     pub both_majorities: bool,
     /// Answers tell of newer configurations.
     pub told_of_councils: bool,
+    /// Nobody counts by a council before it has applied what the council before it decided.
+    pub settle_first: bool,
     /// Beats tell how long their sender has heard nothing.
     pub tell_silence: bool,
 }
@@ -85,6 +87,7 @@ pub(super) const ALL_RULES: Rules = Rules {
     no_readmission: true,
     both_majorities: true,
     told_of_councils: true,
+    settle_first: true,
     tell_silence: true,
 };
 
@@ -168,18 +171,50 @@ pub(super) struct Story {
 }
 
 enum Event {
-    Deliver { to: u8, from: u8, bytes: Vec<u8> },
-    Begin { node: u8, life: u64 },
-    Read { node: u8, life: u64 },
-    End { node: u8, life: u64 },
-    Persisted { node: u8, life: u64, member: Member },
-    Start { node: u8 },
-    Apply { node: u8 },
-    Hear { node: u8 },
+    Deliver {
+        to: u8,
+        from: u8,
+        bytes: Vec<u8>,
+    },
+    Begin {
+        node: u8,
+        life: u64,
+    },
+    Read {
+        node: u8,
+        life: u64,
+    },
+    End {
+        node: u8,
+        life: u64,
+    },
+    Persisted {
+        node: u8,
+        life: u64,
+        member: Member,
+    },
+    Start {
+        node: u8,
+    },
+    Apply {
+        node: u8,
+    },
+    Hear {
+        node: u8,
+    },
     Advance,
-    Admit { node: u8 },
-    Lead { node: u8, term: u64 },
-    Propose { term: u64, change: Change },
+    Admit {
+        node: u8,
+    },
+    Lead {
+        node: u8,
+        term: u64,
+    },
+    Propose {
+        term: u64,
+        council: Stamp,
+        change: Change,
+    },
     Fault,
 }
 
@@ -231,8 +266,9 @@ pub(super) struct World {
     log: Vec<Arc<Topology>>,
     term: u64,
     leader: Option<u8>,
-    /// The configurations in the leader's log, oldest first, and how many are committed.
-    councils: Vec<Voters>,
+    /// The configurations in the leader's log, oldest first, each with the length of `log` before it, and how many of
+    /// them are committed.
+    councils: Vec<(Voters, usize)>,
     committed: usize,
     wire: Wire,
     dead: BTreeSet<Member>,
@@ -317,10 +353,11 @@ impl World {
             term: 1,
             leader: Some(id(1)),
             voters: voters.clone(),
+            settled: true,
         };
         let machines = (0..=plan.nodes)
             .map(|_| Machine {
-                offset: rng.range(1, 1 << 40),
+                offset: rng.range(1 << 30, 1 << 40),
                 ppm: rng.range(0, 2 * plan.drift as u64 + 1) as i64 - plan.drift,
                 incarnation: 0,
                 refusals: Vec::new(),
@@ -346,7 +383,7 @@ impl World {
             log: vec![Arc::new(topology)],
             term: 1,
             leader: Some(1),
-            councils: vec![voters],
+            councils: vec![(voters, 0)],
             committed: 1,
             wire: Wire::new(ClusterId([7; 20]), b"secret"),
             dead: BTreeSet::new(),
@@ -421,7 +458,11 @@ impl World {
             Event::Advance => self.advance(),
             Event::Admit { node } => self.admit(node),
             Event::Lead { node, term } => self.lead(node, term),
-            Event::Propose { term, change } => self.propose(term, &change),
+            Event::Propose {
+                term,
+                council,
+                change,
+            } => self.propose(term, council, &change),
             Event::Fault => self.fault(),
         }
     }
@@ -458,7 +499,7 @@ impl World {
             quiet,
             machine.refusals.clone(),
         );
-        agent.adopt(topology);
+        agent.adopt(machine.reading(now).boot, topology);
         machine.process = Some(agent);
         self.wake(node);
         self.after(0, Event::Admit { node });
@@ -494,6 +535,7 @@ impl World {
         let now = self.now;
         let topology = self.log[self.machines[usize::from(node)].applied].clone();
         let backdate = !self.plan.rules.both_majorities;
+        let settled = self.settled(node) || !self.plan.rules.settle_first;
         let machine = self.machine(node);
         if machine.life != life || machine.began.is_some() || machine.begin_at > now {
             return;
@@ -512,8 +554,9 @@ impl World {
         } else {
             began.boot
         };
-        agent.see_raft(adopted, &machine.raft.clone());
-        agent.adopt(topology);
+        machine.raft.settled = settled;
+        agent.see_raft(adopted, &machine.raft);
+        agent.adopt(began.boot, topology);
         // A stall comes before or after the socket is read.
         let first = if stall % 2 == 0 { stall } else { 0 };
         self.after(first, Event::Read { node, life });
@@ -550,9 +593,10 @@ impl World {
             .collect();
         let persist = std::mem::take(&mut outbox.persist);
         let dead = std::mem::take(&mut outbox.dead);
-        let (elect, draw) = (outbox.elect, outbox.draw);
+        let (elect, draw, council) = (outbox.elect, outbox.draw, outbox.council);
         outbox.clear();
-        let deadline = machine.real(agent.deadline());
+        let deadline = agent.deadline();
+        let deadline = machine.real(deadline);
         let term = machine.raft.term;
         self.check(node);
         for (to, bytes) in datagrams {
@@ -570,10 +614,16 @@ impl World {
             self.after(delay, Event::Persisted { node, life, member });
         }
         for member in dead {
-            self.declare(member);
             let delay = self.rng.range(MS, 10 * MS);
             let change = Change::End(member);
-            self.after(delay, Event::Propose { term, change });
+            self.after(
+                delay,
+                Event::Propose {
+                    term,
+                    council,
+                    change,
+                },
+            );
         }
         if elect {
             self.after(5 * MS, Event::Lead { node, term });
@@ -590,6 +640,7 @@ impl World {
         let known_alive =
             |member: Member, log: &[Arc<Topology>], applied: usize| log[applied].is_alive(member);
         let machine = &mut self.machines[usize::from(node)];
+        let boot = machine.reading(now).boot;
         let Some(agent) = &mut machine.process else { return };
         let starved = known_alive(agent.me(), &self.log, machine.applied);
         if starved && !give_up {
@@ -600,7 +651,6 @@ impl World {
             node: id(node),
             incarnation: Incarnation(machine.incarnation),
         };
-        let boot = machine.reading(now).boot;
         agent.reincarnate(boot, me);
         self.after(MS, Event::Admit { node });
     }
@@ -700,16 +750,19 @@ impl World {
 
     // ---- Raft
 
-    fn propose(&mut self, term: u64, change: &Change) {
+    fn propose(&mut self, term: u64, council: Stamp, change: &Change) {
         let Some(leader) = self.leader.filter(|_| term == self.term) else {
             return;
         };
-        if !self.leads(leader) {
+        if !self.leads(leader) || council != self.councils.last().unwrap().0.stamp {
             return;
         }
         let mut next = Topology::clone(self.log.last().unwrap());
         if next.apply(change).is_ok() {
             self.commit(next);
+            if let Change::End(member) = change {
+                self.declare(*member);
+            }
         }
         if let (Change::End(member), false) = (change, self.plan.rules.no_readmission) {
             let mut next = Topology::clone(self.log.last().unwrap());
@@ -750,9 +803,11 @@ impl World {
             machine.applied += 1;
             let topology = self.log[self.machines[usize::from(node)].applied].clone();
             // What is applied is on disk here, so settled refusals go.
+            let now = self.now;
             let machine = self.machine(node);
+            let boot = machine.reading(now).boot;
             if let Some(agent) = &mut machine.process {
-                agent.adopt(topology.clone());
+                agent.adopt(boot, topology.clone());
                 let needed: BTreeSet<_> = agent.prune(&topology).collect();
                 machine.refusals.retain(|member| needed.contains(member));
             }
@@ -763,6 +818,17 @@ impl World {
         }
     }
 
+    /// Whether the node has applied all that its log has before the configuration before its newest.
+    fn settled(&self, node: u8) -> bool {
+        let machine = &self.machines[usize::from(node)];
+        let known = machine.raft.voters.stamp;
+        let at = self
+            .councils
+            .iter()
+            .rposition(|(voters, _)| voters.stamp == known);
+        at.is_some_and(|at| at == 0 || machine.applied + 1 >= self.councils[at - 1].1)
+    }
+
     /// A node hears who leads, and takes over one configuration of the council.
     fn hear(&mut self, node: u8) {
         if self.machines[usize::from(node)].process.is_none() {
@@ -771,11 +837,16 @@ impl World {
         if self.hears_leader(node) {
             let (term, leader) = (self.term, self.leader.map(id));
             let known = self.machines[usize::from(node)].raft.voters.stamp;
-            let at = self.councils.iter().rposition(|voters| voters.stamp == known);
+            let at = self
+                .councils
+                .iter()
+                .rposition(|(voters, _)| voters.stamp == known);
             let next = at.map_or(0, |at| (at + 1).min(self.councils.len() - 1));
-            let voters = self.councils[next].clone();
+            let voters = self.councils[next].0.clone();
             let machine = self.machine(node);
-            machine.raft = RaftView { term, leader, voters };
+            machine.raft.term = term;
+            machine.raft.leader = leader;
+            machine.raft.voters = voters;
             self.wake(node);
         }
         self.after(30 * MS, Event::Hear { node });
@@ -783,7 +854,7 @@ impl World {
 
     fn lead(&mut self, node: u8, term: u64) {
         let voters = &self.machines[usize::from(node)].raft.voters;
-        let committed = self.councils[self.committed - 1].stamp;
+        let committed = self.councils[self.committed - 1].0.stamp;
         let eligible = voters.contains(id(node)) && voters.stamp >= committed;
         if term != self.term || self.leader == Some(node) || !eligible || !self.leads(node) {
             return;
@@ -803,7 +874,7 @@ impl World {
         self.leader = Some(node);
         // What the others have beyond its log is lost; it has all that is committed.
         let newest = self.machines[usize::from(node)].raft.voters.stamp;
-        self.councils.retain(|voters| voters.stamp <= newest);
+        self.councils.retain(|(voters, _)| voters.stamp <= newest);
         self.machine(node).applied = self.log.len() - 1;
         let (term, leader) = (self.term, Some(id(node)));
         let machine = self.machine(node);
@@ -821,7 +892,7 @@ impl World {
         };
         let own = self.machines[usize::from(leader)].raft.voters.clone();
         let has = |node: NodeId| self.machines[usize::from(index(node))].raft.voters.stamp >= own.stamp;
-        if own.stamp != self.councils.last().unwrap().stamp || !own.majority(has) {
+        if own.stamp != self.councils.last().unwrap().0.stamp || !own.majority(has) {
             self.after(5 * MS, Event::Advance);
             return;
         }
@@ -839,12 +910,12 @@ impl World {
     fn next_stamp(&self) -> Stamp {
         Stamp {
             term: self.term,
-            index: self.councils.last().unwrap().stamp.index + 1,
+            index: self.councils.last().unwrap().0.stamp.index + 1,
         }
     }
 
     fn append(&mut self, leader: u8, voters: Voters) {
-        self.councils.push(voters.clone());
+        self.councils.push((voters.clone(), self.log.len()));
         self.machine(leader).raft.voters = voters;
         self.wake(leader);
         self.after(2 * MS, Event::Advance);
@@ -858,7 +929,8 @@ impl World {
             return;
         }
         if self.hears_leader(node) {
-            self.propose(self.term, &Change::Admit(me));
+            let council = self.councils.last().unwrap().0.stamp;
+            self.propose(self.term, council, &Change::Admit(me));
         }
         let delay = self.rng.range(5 * MS, 40 * MS);
         self.after(delay, Event::Admit { node });
@@ -900,7 +972,7 @@ impl World {
     fn elect_any(&mut self) {
         let node = self.rng.range(1, u64::from(self.plan.nodes) + 1) as u8;
         let voters = &self.machines[usize::from(node)].raft.voters;
-        let committed = self.councils[self.committed - 1].stamp;
+        let committed = self.councils[self.committed - 1].0.stamp;
         if voters.contains(id(node)) && voters.stamp >= committed && self.leads(node) {
             self.crown(node);
         }
