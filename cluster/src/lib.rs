@@ -7,6 +7,7 @@
 //! - [`topology`]: the value that is agreed on; [`change`]: how it changes.
 //! - [`ring`]: which nodes a shard prefers; [`placement`]: where its copies shall be, by bounded loads (`balance`);
 //!   [`planner`]: the steps that lead there.
+//! - [`lease`]: who may serve, and who is surely dead.
 //! - [`codec`]: how records become bytes.
 
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ mod balance;
 pub mod change;
 pub mod codec;
 pub mod ids;
+pub mod lease;
 pub mod placement;
 pub mod planner;
 pub mod ring;
