@@ -15,6 +15,7 @@ mod connection;
 pub mod dispatch;
 pub mod error;
 pub mod keys;
+mod operate;
 pub mod parse;
 pub mod rebuild;
 pub mod reply;
@@ -309,6 +310,8 @@ pub enum Run {
     EachShard(Handler),
     /// With the connection and the node, without any lock.
     Session(session::SessionHandler),
+    /// By the control thread, which answers later.
+    Control,
 }
 
 /// A handler of data.
@@ -397,7 +400,7 @@ pub fn table() -> &'static Table {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [strings::COMMANDS, connection::COMMANDS].into_iter()
+    [strings::COMMANDS, connection::COMMANDS, operate::COMMANDS].into_iter()
 }
 
 /// Longest name of a command, in bytes.

@@ -195,6 +195,8 @@ pub struct Router {
     pub completions: Vec<Completion>,
     /// Replies to be delivered to peers.
     pub peer_completions: Vec<PeerCompletion>,
+    /// Commands for the control thread.
+    pub for_control: Vec<(Origin, OwnedArgs)>,
     /// The links to other nodes, and what is to be sent on each.
     pub peers: Vec<PeerQueue>,
     /// Whether something was written to a log since the loop last told replication.
@@ -220,6 +222,7 @@ impl Router {
             node,
             completions: Vec::new(),
             peer_completions: Vec::new(),
+            for_control: Vec::new(),
             peers: Vec::new(),
             logged: false,
             flights: Slab::new(),
@@ -428,7 +431,7 @@ impl Router {
     }
 
     /// Passes a reply on to whoever asked.
-    fn complete(&mut self, origin: Origin, reply: Vec<u8>, written: Written) {
+    pub fn complete(&mut self, origin: Origin, reply: Vec<u8>, written: Written) {
         match origin {
             Origin::Client { conn, hole } => {
                 self.completions.push(Completion { conn, hole, reply, written });
