@@ -15,7 +15,7 @@
 //! | `true`, `false` | boolean | 1, 0 |
 //! | `(123` | big number | bulk string |
 //! | `=txt:"a"` | verbatim string | bulk string |
-//! | `<int>`, `<int 1..9>`, `<bulk>`, `<bulk "a*">`, `<any>` | placeholder: any such reply, bounds included | |
+//! | `<int>`, `<int 1..9>`, `<bulk>`, `<bulk "a*">`, `<verbatim>`, `<any>` | any such reply, bounds included | |
 //!
 //! At the top level a simple string or an error runs to the end of its line; inside others, or where spaces at its
 //! ends matter, it is quoted: `+"two words"`. A reply may go over several lines while a bracket is open.
@@ -25,15 +25,17 @@ use std::fmt::Write;
 use super::reply::Reply;
 
 /// Replies wider than this are written one element a line.
-const WIDTH: usize = 100;
+const WIDTH: usize = 120;
 
 /// What a placeholder allows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pattern {
     Anything,
     Integer(i64, i64),
-    /// A bulk or verbatim string that the glob matches; only `*` is special.
+    /// A bulk string that the glob matches; only `*` is special.
     Bulk(Vec<u8>),
+    /// The same for the text of a verbatim string, which is a bulk string in RESP2.
+    Verbatim(Vec<u8>),
 }
 
 impl Pattern {
@@ -41,7 +43,10 @@ impl Pattern {
         match (self, reply) {
             (Self::Anything, _) => true,
             (Self::Integer(low, high), Reply::Integer(n)) => (low..=high).contains(&n),
-            (Self::Bulk(glob), Reply::Bulk(text) | Reply::Verbatim(text)) => glob_matches(glob, text),
+            (Self::Bulk(glob), Reply::Bulk(text)) => glob_matches(glob, text),
+            (Self::Verbatim(glob), Reply::Verbatim(text)) => text
+                .strip_prefix(b"txt:")
+                .is_some_and(|text| glob_matches(glob, text)),
             _ => false,
         }
     }
@@ -99,12 +104,8 @@ fn write_nested(out: &mut String, reply: &Reply, indent: usize) {
         Reply::Any(Pattern::Anything) => return out.push_str("<any>"),
         Reply::Any(Pattern::Integer(i64::MIN, i64::MAX)) => return out.push_str("<int>"),
         Reply::Any(Pattern::Integer(low, high)) => return out.push_str(&format!("<int {low}..{high}>")),
-        Reply::Any(Pattern::Bulk(glob)) if glob == b"*" => return out.push_str("<bulk>"),
-        Reply::Any(Pattern::Bulk(glob)) => {
-            out.push_str("<bulk ");
-            write_quoted(out, glob);
-            return out.push('>');
-        }
+        Reply::Any(Pattern::Bulk(glob)) => return write_glob(out, "bulk", glob),
+        Reply::Any(Pattern::Verbatim(glob)) => return write_glob(out, "verbatim", glob),
         Reply::Array(parts) => ("[", "]", nested(parts, indent)),
         Reply::Set(parts) => ("~[", "]", nested(parts, indent)),
         Reply::Push(parts) => (">[", "]", nested(parts, indent)),
@@ -139,6 +140,15 @@ fn nested(parts: &[Reply], indent: usize) -> Vec<String> {
         out
     };
     parts.iter().map(one).collect()
+}
+
+fn write_glob(out: &mut String, kind: &str, glob: &[u8]) {
+    let _ = write!(out, "<{kind}");
+    if glob != b"*" {
+        out.push(' ');
+        write_quoted(out, glob);
+    }
+    out.push('>');
 }
 
 fn write_word(out: &mut String, sign: char, text: &[u8]) {
@@ -336,6 +346,8 @@ impl<'a> Reader<'a> {
             }
             ("bulk", "") => Pattern::Bulk(b"*".to_vec()),
             ("bulk", glob) => Pattern::Bulk(Reader { rest: glob }.quoted()?),
+            ("verbatim", "") => Pattern::Verbatim(b"*".to_vec()),
+            ("verbatim", glob) => Pattern::Verbatim(Reader { rest: glob }.quoted()?),
             _ => return Err(format!("unknown placeholder: {inside}")),
         };
         self.rest = rest;

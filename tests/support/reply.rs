@@ -105,6 +105,7 @@ impl Reply {
             }
             (Self::Boolean(value), Protocol::Resp2) => Self::Integer(i64::from(*value)),
             (Self::Verbatim(text), Protocol::Resp2) => Self::Bulk(text.get(4..).unwrap_or_default().to_vec()),
+            (Self::Any(Pattern::Verbatim(glob)), Protocol::Resp2) => Self::Any(Pattern::Bulk(glob.clone())),
             (Self::Array(parts), _) => Self::Array(all(parts)),
             (Self::Set(parts), _) => Self::Set(all(parts)),
             (Self::Push(parts), _) => Self::Push(all(parts)),
