@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub(crate) mod connection;
+pub(crate) mod generator;
 pub(crate) mod notation;
 pub(crate) mod reply;
 pub(crate) mod script;

@@ -250,8 +250,9 @@ fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
             reader.rest = rest;
         } else {
             let end = reader.rest.find(' ').unwrap_or(reader.rest.len());
-            words.push(reader.rest[..end].as_bytes().to_vec());
-            reader.rest = &reader.rest[end..];
+            let (word, rest) = reader.rest.split_at(end);
+            words.push(word.as_bytes().to_vec());
+            reader.rest = rest;
         }
         if !reader.rest.is_empty() && !reader.rest.starts_with(' ') {
             return Err(format!("a word must end before {:?}", reader.rest));
