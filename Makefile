@@ -6,8 +6,8 @@ SHELL := bash
 .PHONY: help setup run test oracle bless verify fix bench deny clean
 
 CARGO ?= cargo
-# Lengths of the differential test: short within `make test`, long within `make oracle`.
-STEPS ?= 200000
+# How many random commands `make oracle` compares; `make test` compares fewer.
+STEPS ?= 500000
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
