@@ -77,9 +77,11 @@ fn with_server(shared: &Shared, run: impl FnOnce(&mut Server) -> Result<(), Stri
     if alive.is_err() {
         *slot = None;
     }
-    result
-        .and(alive.clone())
-        .map_err(|error| alive.err().map_or(error.clone(), |why| format!("{error}\n{why}")))
+    match (result, alive) {
+        (result, Ok(())) => result,
+        (Ok(()), Err(why)) => Err(why),
+        (Err(error), Err(why)) => Err(format!("{error}\n{why}")),
+    }
 }
 
 fn check_or_bless(server: &Server, path: &Path, bless: bool) -> Result<(), String> {
@@ -92,6 +94,12 @@ fn check_or_bless(server: &Server, path: &Path, bless: bool) -> Result<(), Strin
         }
         let blessed = blessed(server, script)?.write();
         return fs::write(path, blessed).map_err(|error| error.to_string());
+    }
+    if script.write() != text {
+        return Err(format!(
+            "{}: `make bless` would write it in another form",
+            path.display()
+        ));
     }
     let mut failures = Vec::new();
     for protocol in PROTOCOLS {

@@ -120,10 +120,17 @@ impl Generator {
 
     /// One word too many, one too few, or another in its place.
     fn damaged(&mut self, mut command: Command) -> Command {
-        if command
-            .args
-            .iter()
-            .any(|arg| arg.starts_with(b"e") && arg.len() == 2)
+        // With another count or cursor, these reply what they like; with other scores, so do ranges of names.
+        let name = String::from_utf8_lossy(&command.args[0]).into_owned();
+        let is_free = name == "SPOP"
+            || ["SCAN", "RANDMEMBER", "RANDFIELD"]
+                .iter()
+                .any(|end| name.ends_with(end));
+        if is_free
+            || command
+                .args
+                .iter()
+                .any(|arg| arg.starts_with(b"e") && arg.len() == 2)
         {
             return command;
         }
@@ -137,13 +144,7 @@ impl Generator {
                     .into();
             }
         }
-        // The commands whose replies are random are told by their names and never generated; a damaged count could
-        // turn SPOP of all into SPOP of some.
-        if command.args[0].eq_ignore_ascii_case(b"SPOP") {
-            Command::new("PING")
-        } else {
-            command
-        }
+        command
     }
 
     fn one<'a>(&mut self, words: &[&'a str]) -> &'a str {

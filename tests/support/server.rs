@@ -144,7 +144,9 @@ impl Process {
                 process.check_alive().map(|()| answers(address))
             }) {
                 Ok(()) => return Ok(process),
-                Err(error) => reason = error,
+                // It may have found one of its ports taken; one that lives and does not answer will not on others.
+                Err(error) if process.check_alive().is_err() => reason = error,
+                Err(error) => return Err(error),
             }
         }
         Err(reason)
