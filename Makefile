@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test oracle bless verify fix bench deny clean
+.PHONY: help setup run test oracle cluster bless verify fix bench deny clean
 
 CARGO ?= cargo
 # How many random commands `make oracle` compares; `make test` compares fewer.
@@ -25,6 +25,9 @@ test: setup ## Runs every test
 oracle: setup ## Holds the reply scripts against redis-server, and compares both servers at length
 	@RINGFORT_TEST_SERVER=redis scripts/test --only replies
 	@RINGFORT_STEPS=$(STEPS) scripts/test --only differential
+
+cluster: setup ## Holds the reply scripts against three nodes, through one that owns a third of the keys
+	@RINGFORT_TEST_SERVER=cluster $(CARGO) test --package ringfort --test replies --locked --quiet
 
 bless: setup ## Rewrites the expected replies of all scripts from redis-server; read the diff before you commit it
 	@RINGFORT_TEST_SERVER=redis RINGFORT_BLESS=1 scripts/test --only replies
