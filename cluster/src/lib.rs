@@ -15,10 +15,15 @@
 mod balance;
 pub mod change;
 pub mod codec;
+pub mod council;
+pub mod directory;
+mod disk;
+pub mod fatal;
 pub mod ids;
 pub mod lease;
 pub mod placement;
 pub mod planner;
+pub mod refusals;
 pub mod ring;
 pub mod topology;
 
@@ -27,4 +32,8 @@ pub use ids::{ClusterId, Epoch, Incarnation, Member, NodeId, Offset, SLOTS, Shar
 pub use placement::{Placement, place};
 pub use planner::{Limits, Progress, next_steps, progress};
 pub use ring::Ring;
+pub use council::{Configuration, Council, CouncilSettings, ProposeError, Transport};
+pub use directory::{Directory, Secret};
+pub use fatal::Fatal;
+pub use refusals::Refusals;
 pub use topology::{Address, Node, NodeInfo, NodeState, Settings, Shard, Topology};

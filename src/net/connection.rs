@@ -186,11 +186,11 @@ impl Connection {
                     *input = Vec::new();
                 }
             }
+            self.ran_here.set(self.ran_here.get() | std::mem::take(&mut router.ran));
             // A completion may be for this very session, which is in use until here.
             drop(session);
             drop(input);
         });
-        self.ran_here.set(true);
         of.mark(&self.dirty, self.key);
     }
 

@@ -56,7 +56,7 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Me
         );
         return;
     }
-    tracing::info!(shard = %shard.core.id, epoch = %agreed.epoch, "primary of the shard");
+    tracing::debug!(shard = %shard.core.id, epoch = %agreed.epoch, "primary of the shard");
     shard.core.epoch = agreed.epoch;
     shard.core.role = Role::Primary;
 }

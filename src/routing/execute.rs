@@ -24,6 +24,7 @@ impl Router {
         if !self.node.lease.holds(self.now.boot) && !request.replica {
             return Executed::NotServing;
         }
+        self.ran = true;
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(handler) => self.execute_several(handler, request, keys, out),

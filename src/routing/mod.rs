@@ -199,6 +199,8 @@ pub struct Router {
     pub for_control: Vec<(Origin, OwnedArgs)>,
     /// The links to other nodes, and what is to be sent on each.
     pub peers: Vec<PeerQueue>,
+    /// Whether a request was run here since the caller last looked: its reply rests on the lease.
+    pub ran: bool,
     /// Whether something was written to a log since the loop last told replication.
     pub logged: bool,
     topology: Arc<Topology>,
@@ -224,6 +226,7 @@ impl Router {
             peer_completions: Vec::new(),
             for_control: Vec::new(),
             peers: Vec::new(),
+            ran: false,
             logged: false,
             flights: Slab::new(),
             held: VecDeque::new(),
