@@ -177,9 +177,7 @@ impl Object {
 /// Replaces the bytes `cut` of a long string: in its place, unless a reply still shares it. A string that grows gets
 /// an eighth more than it needs, so that appending to it is cheap.
 pub(super) fn splice_shared(bytes: &mut Bytes, cut: Range<usize>, with: &[&[u8]]) {
-    let mut owned = std::mem::take(bytes)
-        .try_into_mut()
-        .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let mut owned = std::mem::take(bytes).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     let added: usize = with.iter().map(|part| part.len()).sum();
     if added == cut.len() {
         let mut rest = &mut owned[cut];
