@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 pub(crate) mod bench;
+mod bitmaps;
 mod connection;
 pub mod dispatch;
 pub mod error;
@@ -400,7 +401,7 @@ pub fn table() -> &'static Table {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [strings::COMMANDS, connection::COMMANDS, operate::COMMANDS].into_iter()
+    [strings::COMMANDS, bitmaps::COMMANDS, connection::COMMANDS, operate::COMMANDS].into_iter()
 }
 
 /// Longest name of a command, in bytes.
