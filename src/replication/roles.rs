@@ -1,7 +1,7 @@
 //! What a new topology makes of this node's shards: their roles change here, under each shard's lock, before the
 //! topology is shown to anybody else on the node.
 
-use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology};
+use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology, Version};
 
 use crate::{
     node::Node,
@@ -18,7 +18,7 @@ pub fn adopt(node: &Node, topology: &Topology) {
         if agreed.primary == Some(me) {
             lead(node, &mut shard, agreed, me);
         } else {
-            follow(node, &mut shard, agreed);
+            follow(node, &mut shard, agreed, topology.version);
         }
         if (shard.core.log.is_kept()) != (limit > 0) {
             shard.core.log.keep(limit);
@@ -62,12 +62,12 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Me
 }
 
 /// Somebody else is the shard's primary, or nobody.
-fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
+fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, version: Version) {
     if matches!(shard.core.role, Role::Primary | Role::Sealed) {
         shard.core.role = Role::Replica;
         shard.core.copies.0.clear();
     }
-    let served_elsewhere = agreed.primary.is_some();
+    let served_elsewhere = agreed.primary.is_some() && version >= shard.core.fed_at;
     let holds = shard.core.role == Role::Replica || !shard.is_empty();
     if served_elsewhere && holds && !agreed.replicas.contains(&node.id) {
         node.store.drop_later(shard.clear(None));
