@@ -179,9 +179,9 @@ impl EventLoop {
         self.node.stats.connections.add(1);
         let key = self.new_key();
         match Connection::new(self, door, stream, peer, key) {
-            Ok(connection) => {
+            Ok((connection, reads)) => {
                 self.clients.borrow_mut().insert(key, Rc::clone(&connection));
-                tasks::local("client", connection::serve(Rc::clone(self), connection));
+                tasks::local("client", connection::serve(Rc::clone(self), connection, reads));
             }
             Err(error) => tracing::debug!(%error, "a connection ended before it began"),
         }
