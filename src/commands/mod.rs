@@ -14,7 +14,9 @@ pub(crate) mod bench;
 pub mod dispatch;
 pub mod error;
 pub mod keys;
+mod lists;
 pub mod parse;
+mod rebuild;
 pub mod reply;
 mod strings;
 
@@ -398,7 +400,7 @@ pub fn table() -> &'static HashMap<&'static str, &'static Command> {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [strings::COMMANDS].into_iter()
+    [strings::COMMANDS, lists::COMMANDS].into_iter()
 }
 
 /// Longest name of a command, in bytes.

@@ -35,7 +35,7 @@ pub fn within(arg: &[u8], bounds: RangeInclusive<i64>) -> Result<i64, CommandErr
     }
     let (least, most) = bounds.into_inner();
     Err(CommandError::made(format!(
-        "ERR value is out of range, must be between {least} and {most}"
+        "ERR value is out of range, value must between {least} and {most}"
     )))
 }
 
@@ -136,7 +136,7 @@ mod tests {
         let error = within(b"4", 1..=3).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "ERR value is out of range, must be between 1 and 3"
+            "ERR value is out of range, value must between 1 and 3"
         );
         assert_eq!(float(b"-inf"), Ok(f64::NEG_INFINITY));
         assert_eq!(float(b"nan"), Err(CommandError::NotFloat));
