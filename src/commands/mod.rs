@@ -13,11 +13,15 @@
 pub(crate) mod bench;
 pub mod dispatch;
 pub mod error;
+mod hashes;
 pub mod keys;
 mod lists;
 pub mod parse;
-mod rebuild;
+mod random;
+pub mod rebuild;
 pub mod reply;
+mod scan;
+mod sets;
 mod strings;
 
 use std::{collections::HashMap, sync::OnceLock};
@@ -400,7 +404,13 @@ pub fn table() -> &'static HashMap<&'static str, &'static Command> {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [strings::COMMANDS, lists::COMMANDS].into_iter()
+    [
+        strings::COMMANDS,
+        lists::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
+    ]
+    .into_iter()
 }
 
 /// Longest name of a command, in bytes.
