@@ -27,8 +27,15 @@ pub enum Change {
     /// A node joins, comes back in a newer incarnation, or has changed its addresses, zone or weight. A newer
     /// incarnation is proof that the older one is dead.
     Admit(NodeInfo),
-    /// A majority of the council has refused this incarnation, or it has said itself that it leaves.
-    End(Member),
+    /// This incarnation is over.
+    End {
+        /// Which.
+        member: Member,
+        /// Who says so.
+        by: Verdict,
+    },
+    /// This incarnation is about to stop.
+    Leave(Member),
     /// The node shall hand over all that it has (or no longer).
     Drain {
         /// Which node.
@@ -48,6 +55,21 @@ impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self:?}")
     }
+}
+
+/// Who says that an incarnation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It does itself: it has stopped serving.
+    Itself,
+    /// A majority of the council has refused it. The decision holds only while no newer configuration of the council is
+    /// in the log, which the council itself checks.
+    Council {
+        /// The term of the entry that set the configuration by which it was decided.
+        term: u64,
+        /// The index of that entry.
+        index: u64,
+    },
 }
 
 /// One step of one shard.
@@ -161,11 +183,7 @@ impl Topology {
         let version = self.version.next();
         let mut refused = Vec::new();
         match change {
-            Change::Found {
-                cluster,
-                settings,
-                first,
-            } => {
+            Change::Found { cluster, settings, first } => {
                 let sound = settings.shards.is_power_of_two() && settings.shards <= SLOTS;
                 if !sound || settings.lease_ms == 0 {
                     return Err(Refused::BadSettings);
@@ -173,7 +191,13 @@ impl Topology {
                 *self = founded(*cluster, settings.clone(), first.clone(), version);
             }
             Change::Admit(info) => self.admit(info, version)?,
-            Change::End(member) => {
+            Change::Leave(member) => {
+                if !self.is_alive(*member) {
+                    return Err(Refused::IncarnationOver);
+                }
+                self.nodes.get_mut(&member.node).ok_or(Refused::Unknown)?.leaving = true;
+            }
+            Change::End { member, by: _ } => {
                 if !self.is_alive(*member) {
                     return Err(Refused::IncarnationOver);
                 }
@@ -190,10 +214,7 @@ impl Topology {
                     }
                 }
                 if refused.len() == changes.len() {
-                    return Ok(Outcome {
-                        version: self.version,
-                        refused,
-                    });
+                    return Ok(Outcome { version: self.version, refused });
                 }
             }
             Change::Configure(settings) => {
@@ -217,23 +238,11 @@ impl Topology {
             }
             draining = known.draining;
             if info.incarnation > old {
-                self.end(
-                    Member {
-                        node: info.id,
-                        incarnation: old,
-                    },
-                    version,
-                );
+                self.end(Member { node: info.id, incarnation: old }, version);
             }
         }
-        self.nodes.insert(
-            info.id,
-            Node {
-                info: info.clone(),
-                state: NodeState::Alive,
-                draining,
-            },
-        );
+        self.nodes
+            .insert(info.id, Node { info: info.clone(), state: NodeState::Alive, draining, leaving: false });
         Ok(())
     }
 
@@ -275,10 +284,7 @@ impl Topology {
     }
 
     fn step(&mut self, change: &ShardChange, version: Version) -> Result<(), Refused> {
-        let shard = self
-            .shards
-            .get(usize::from(change.shard.0))
-            .ok_or(Refused::Unknown)?;
+        let shard = self.shards.get(usize::from(change.shard.0)).ok_or(Refused::Unknown)?;
         if shard.changed > change.based_on {
             return Err(Refused::Stale);
         }
@@ -298,9 +304,7 @@ impl Topology {
                 fit(distinct && replicas.iter().all(|node| self.nodes.contains_key(node)))?;
                 fit(replicas.iter().all(|node| Some(*node) != primary))?;
                 fit(successor.is_none_or(|node| replicas.contains(&node)))?;
-                shard
-                    .in_sync
-                    .retain(|m| Some(m.node) == primary || replicas.contains(&m.node));
+                shard.in_sync.retain(|m| Some(m.node) == primary || replicas.contains(&m.node));
                 shard.replicas.clone_from(replicas);
                 shard.successor = *successor;
             }
@@ -370,20 +374,13 @@ fn founded(cluster: ClusterId, settings: Settings, first: NodeInfo, version: Ver
         version,
         shards: vec![shard; usize::from(settings.shards)],
         settings,
-        nodes: [(
-            first.id,
-            Node {
-                info: first,
-                state: NodeState::Alive,
-                draining: false,
-            },
-        )]
-        .into(),
+        nodes: [(first.id, Node { info: first, state: NodeState::Alive, draining: false, leaving: false })]
+            .into(),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{ids::Incarnation, topology::Address};
 
@@ -403,34 +400,22 @@ mod tests {
         }
     }
 
+    fn end(member: Member) -> Change {
+        Change::End { member, by: Verdict::Itself }
+    }
+
     fn two_nodes() -> Topology {
         let mut topology = Topology::unfounded();
-        let settings = Settings {
-            shards: 4,
-            ..Settings::default()
-        };
-        let found = Change::Found {
-            cluster: ClusterId([7; 20]),
-            settings,
-            first: info(1, 1),
-        };
+        let settings = Settings { shards: 4, ..Settings::default() };
+        let found = Change::Found { cluster: ClusterId([7; 20]), settings, first: info(1, 1) };
         topology.apply(&found).unwrap();
         topology.apply(&Change::Admit(info(2, 1))).unwrap();
         topology
     }
 
     fn step(topology: &mut Topology, step: Step) -> Result<(), Refused> {
-        let change = ShardChange {
-            shard: ShardId(0),
-            based_on: topology.version,
-            step,
-        };
-        match topology
-            .apply(&Change::Shards(vec![change]))
-            .unwrap()
-            .refused
-            .first()
-        {
+        let change = ShardChange { shard: ShardId(0), based_on: topology.version, step };
+        match topology.apply(&Change::Shards(vec![change])).unwrap().refused.first() {
             None => Ok(()),
             Some((_, why)) => Err(*why),
         }
@@ -439,14 +424,7 @@ mod tests {
     fn with_replica() -> Topology {
         let mut topology = two_nodes();
         let replicas = vec![NodeId([2; 20])];
-        step(
-            &mut topology,
-            Step::Place {
-                replicas,
-                successor: None,
-            },
-        )
-        .unwrap();
+        step(&mut topology, Step::Place { replicas, successor: None }).unwrap();
         step(&mut topology, Step::JoinInSync(info(2, 1).member())).unwrap();
         topology
     }
@@ -455,12 +433,7 @@ mod tests {
     fn a_founded_cluster_serves_every_shard_from_its_first_node() {
         let topology = two_nodes();
         assert_eq!(topology.version, Version(2));
-        assert!(
-            topology
-                .shards
-                .iter()
-                .all(|shard| shard.primary == Some(info(1, 1).member()))
-        );
+        assert!(topology.shards.iter().all(|shard| shard.primary == Some(info(1, 1).member())));
         assert_eq!(topology.slots_of(ShardId(3)), 12288..=16383);
         assert_eq!(topology.shard_of(16383), ShardId(3));
     }
@@ -482,14 +455,7 @@ mod tests {
     #[test]
     fn a_switch_raises_the_epoch_and_keeps_the_old_primary_as_a_replica() {
         let mut topology = with_replica();
-        step(
-            &mut topology,
-            Step::Switch {
-                to: info(2, 1).member(),
-                at: Offset(90),
-            },
-        )
-        .unwrap();
+        step(&mut topology, Step::Switch { to: info(2, 1).member(), at: Offset(90) }).unwrap();
         let shard = topology.shard(ShardId(0));
         assert_eq!((shard.epoch, shard.began_at()), (Epoch(2), Offset(90)));
         assert_eq!(shard.primary, Some(info(2, 1).member()));
@@ -505,24 +471,15 @@ mod tests {
         let shard = topology.shard(ShardId(0));
         assert_eq!((shard.primary, shard.in_sync.len()), (None, 1));
         assert_eq!(shard.replicas, [NodeId([2; 20]), NodeId([1; 20])]);
-        assert_eq!(
-            topology.apply(&Change::Admit(info(1, 1))),
-            Err(Refused::IncarnationOver)
-        );
+        assert_eq!(topology.apply(&Change::Admit(info(1, 1))), Err(Refused::IncarnationOver));
     }
 
     #[test]
     fn an_incarnation_that_was_declared_dead_is_never_admitted_again() {
         let mut topology = with_replica();
-        topology.apply(&Change::End(info(1, 1).member())).unwrap();
-        assert_eq!(
-            topology.apply(&Change::Admit(info(1, 1))),
-            Err(Refused::IncarnationOver)
-        );
-        assert_eq!(
-            topology.apply(&Change::End(info(1, 1).member())),
-            Err(Refused::IncarnationOver)
-        );
+        topology.apply(&end(info(1, 1).member())).unwrap();
+        assert_eq!(topology.apply(&Change::Admit(info(1, 1))), Err(Refused::IncarnationOver));
+        assert_eq!(topology.apply(&end(info(1, 1).member())), Err(Refused::IncarnationOver));
         topology.apply(&Change::Admit(info(1, 2))).unwrap();
         assert!(topology.is_alive(info(1, 2).member()));
     }
@@ -531,32 +488,19 @@ mod tests {
     fn only_a_dead_primary_is_replaced_unasked() {
         let mut topology = with_replica();
         let to = info(2, 1).member();
-        let promote = Step::Promote {
-            to,
-            at: Offset(5),
-            in_sync: vec![to],
-        };
+        let promote = Step::Promote { to, at: Offset(5), in_sync: vec![to] };
         assert_eq!(step(&mut topology, promote.clone()), Err(Refused::Unfit));
-        topology.apply(&Change::End(info(1, 1).member())).unwrap();
+        topology.apply(&end(info(1, 1).member())).unwrap();
         step(&mut topology, promote).unwrap();
         assert_eq!(topology.shard(ShardId(0)).in_sync, [to]);
-        assert_eq!(
-            step(&mut topology, Step::StartEmpty { on: to }),
-            Err(Refused::Unfit)
-        );
+        assert_eq!(step(&mut topology, Step::StartEmpty { on: to }), Err(Refused::Unfit));
     }
 
     #[test]
     fn a_shard_that_starts_empty_continues_nobodys_log() {
         let mut topology = two_nodes();
         topology.apply(&Change::Admit(info(1, 2))).unwrap();
-        step(
-            &mut topology,
-            Step::StartEmpty {
-                on: info(1, 2).member(),
-            },
-        )
-        .unwrap();
+        step(&mut topology, Step::StartEmpty { on: info(1, 2).member() }).unwrap();
         let shard = topology.shard(ShardId(0));
         assert_eq!(shard.epoch, Epoch(2));
         assert!(!shard.continues(Epoch(1), Offset(0)) && shard.continues(Epoch(2), Offset(0)));
@@ -565,11 +509,8 @@ mod tests {
     #[test]
     fn a_node_that_holds_shards_is_not_removed_unless_it_is_dead() {
         let mut topology = with_replica();
-        assert_eq!(
-            topology.apply(&Change::Remove(NodeId([2; 20]))),
-            Err(Refused::HoldsShards)
-        );
-        topology.apply(&Change::End(info(2, 1).member())).unwrap();
+        assert_eq!(topology.apply(&Change::Remove(NodeId([2; 20]))), Err(Refused::HoldsShards));
+        topology.apply(&end(info(2, 1).member())).unwrap();
         topology.apply(&Change::Remove(NodeId([2; 20]))).unwrap();
         assert!(topology.shards.iter().all(|shard| shard.replicas.is_empty()));
     }
@@ -579,14 +520,7 @@ mod tests {
         let mut topology = with_replica();
         for round in 0..20u64 {
             let to = info(if round % 2 == 0 { 2 } else { 1 }, 1).member();
-            step(
-                &mut topology,
-                Step::Switch {
-                    to,
-                    at: Offset(round),
-                },
-            )
-            .unwrap();
+            step(&mut topology, Step::Switch { to, at: Offset(round) }).unwrap();
         }
         let shard = topology.shard(ShardId(0));
         assert_eq!((shard.epoch, shard.began.len()), (Epoch(21), EPOCHS_REMEMBERED));

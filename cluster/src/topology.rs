@@ -84,10 +84,7 @@ pub struct NodeInfo {
 impl NodeInfo {
     /// The life that speaks.
     pub fn member(&self) -> Member {
-        Member {
-            node: self.id,
-            incarnation: self.incarnation,
-        }
+        Member { node: self.id, incarnation: self.incarnation }
     }
 }
 
@@ -115,6 +112,8 @@ pub struct Node {
     pub state: NodeState,
     /// It takes no new shards, and hands over those that it has.
     pub draining: bool,
+    /// This life of it is about to stop: it serves no shard that another node can serve, and keeps its copies.
+    pub leaving: bool,
 }
 
 /// Whether a node takes part.
@@ -122,7 +121,7 @@ pub struct Node {
 pub enum NodeState {
     /// Its newest incarnation is admitted and was not declared dead.
     Alive,
-    /// Its newest incarnation was declared dead, or has left; the number is its reason to be waited for.
+    /// Its newest incarnation was declared dead, or has left.
     Dead,
 }
 

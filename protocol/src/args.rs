@@ -64,10 +64,7 @@ impl<'a> Args<'a> {
 
     /// The arguments from the one at `range.start` on; none if there are not so many.
     pub fn slice(self, range: RangeFrom<usize>) -> Self {
-        Self {
-            buf: self.buf,
-            spans: self.spans.get(range).unwrap_or_default(),
-        }
+        Self { buf: self.buf, spans: self.spans.get(range).unwrap_or_default() }
     }
 }
 
@@ -82,9 +79,7 @@ impl Index<usize> for Args<'_> {
 
 impl std::fmt::Debug for Args<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(|arg| arg.escape_ascii().to_string()))
-            .finish()
+        f.debug_list().entries(self.iter().map(|arg| arg.escape_ascii().to_string())).finish()
     }
 }
 
@@ -121,20 +116,14 @@ impl OwnedArgs {
     /// Makes the bytes from `start` on an argument.
     pub(crate) fn close(&mut self, start: usize) {
         let at = |pos: usize| u32::try_from(pos).expect("Limits::frame keeps commands below 4 GiB");
-        self.spans.push(Span {
-            start: at(start),
-            end: at(self.bytes.len()),
-        });
+        self.spans.push(Span { start: at(start), end: at(self.bytes.len()) });
     }
 }
 
 impl From<Args<'_>> for OwnedArgs {
     fn from(args: Args<'_>) -> Self {
         let bytes = args.iter().map(<[u8]>::len).sum();
-        let mut owned = Self {
-            bytes: Vec::with_capacity(bytes),
-            spans: Vec::with_capacity(args.len()),
-        };
+        let mut owned = Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(args.len()) };
         args.iter().for_each(|arg| owned.push(arg));
         owned
     }
@@ -154,11 +143,7 @@ mod tests {
 
     #[test]
     fn owned_args_equal_the_view_they_were_made_from() {
-        let spans = [
-            Span { start: 4, end: 7 },
-            Span { start: 0, end: 0 },
-            Span { start: 0, end: 2 },
-        ];
+        let spans = [Span { start: 4, end: 7 }, Span { start: 0, end: 0 }, Span { start: 0, end: 2 }];
         let args = Args::new(b"abc-xyz", &spans);
         let owned = OwnedArgs::from(args);
         assert!(owned.as_args().iter().eq(args.iter()));

@@ -18,8 +18,8 @@ pub enum ParseError {
     /// An argument of more than 16 KiB before authentication.
     #[error("unauthenticated bulk length")]
     UnauthenticatedBulkLength,
-    /// An argument that does not begin with `$`, but with this byte. [`crate::reply::protocol_error`] writes the byte as it
-    /// came; here a byte outside ASCII is escaped.
+    /// An argument that does not begin with `$`, but with this byte. [`protocol_error`](crate::reply::protocol_error)
+    /// writes the byte as it came; here one that is not printable ASCII is escaped.
     #[error("expected '$', got '{}'", std::ascii::escape_default(*.0))]
     ExpectedBulk(u8),
     /// An inline command longer than [`Limits::inline`](crate::Limits::inline).

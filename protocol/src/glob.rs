@@ -16,7 +16,8 @@ pub enum Case {
     Insensitive,
 }
 
-/// Whether `pattern` describes all of `text`.
+/// Whether `pattern` describes all of `text`. Commands for which `*` alone means everything, the empty key included,
+/// do not ask.
 pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     if text.is_empty() {
         return pattern.is_empty();

@@ -106,13 +106,7 @@ mod tests {
 
     fn words(line: &str) -> Option<Vec<String>> {
         let words = split(line.as_bytes()).ok()?;
-        Some(
-            words
-                .as_args()
-                .iter()
-                .map(|word| word.escape_ascii().to_string())
-                .collect(),
-        )
+        Some(words.as_args().iter().map(|word| word.escape_ascii().to_string()).collect())
     }
 
     #[test]
@@ -140,18 +134,9 @@ mod tests {
 
     #[test]
     fn quotes_must_close_at_the_end_of_a_word() {
-        for line in [
-            "\"",
-            "'",
-            "\"abc",
-            "'abc",
-            "\"a\"b",
-            "'a'b",
-            "\"a\"\"b\"",
-            "\"abc\\",
-            "\"abc\\\"",
-            "x 'abc\\'",
-        ] {
+        for line in
+            ["\"", "'", "\"abc", "'abc", "\"a\"b", "'a'b", "\"a\"\"b\"", "\"abc\\", "\"abc\\\"", "x 'abc\\'"]
+        {
             assert_eq!(words(line), None, "{line:?}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! This crate turns the bytes of a client into arguments ([`request`]), writes replies ([`reply`]), finds where a
 //! reply of another node ends ([`reply_reader`]), and holds the three rules of Redis that every layer needs to the
-//! letter: which slot a key belongs to ([`slot`]), which names a glob matches ([`glob`]), and what a number looks
+//! letter: which slot a key belongs to ([`mod@slot`]), which names a glob matches ([`glob`]), and what a number looks
 //! like as text ([`number`], [`long_double`]).
 //!
 //! It does no I/O, asks for no time, and knows neither commands nor the cluster. Nothing here panics on any input,

@@ -2,7 +2,7 @@
 //!
 //! Redis is strict about integers (one text per number, so that a string that looks like an integer can be kept as
 //! one) and follows C about floating point: `strtod` on the way in, `printf` on the way out. What `strtod` takes is
-//! told by [`Literal`], which [`LongDouble`](crate::LongDouble) shares.
+//! told by `Literal`, which [`LongDouble`](crate::LongDouble) shares.
 
 /// Reads an integer: decimal digits with a `-` before a negative one; no `+`, no space, no leading zero, no `-0`.
 #[inline]
@@ -25,11 +25,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         }
         value = value * 10 + u64::from(digit);
     }
-    if negative {
-        0i64.checked_sub_unsigned(value)
-    } else {
-        i64::try_from(value).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
 }
 
 /// Reads a double as ZADD reads a score: decimal or hexadecimal, `inf` or `infinity` in any case, signs allowed.
@@ -38,11 +34,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let (negative, literal) = Literal::scan(text)?;
     let value = match literal {
         Literal::Infinite => f64::INFINITY,
-        Literal::Hexadecimal {
-            mantissa,
-            exponent,
-            inexact,
-        } => {
+        Literal::Hexadecimal { mantissa, exponent, inexact } => {
             let (mantissa, exponent) = round(mantissa, exponent, inexact, &DOUBLE)?;
             compose_f64(mantissa, exponent)
         }
@@ -59,45 +51,140 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 
 /// Writes a double as Redis 7.0 replies with one: C's `%.17g`, which always reads back as the same double. So 3.14
 /// becomes `3.1400000000000001`.
-pub fn format_double(value: f64) -> String {
-    const DIGITS: i32 = 17;
+pub fn format_double(value: f64) -> DoubleText {
+    let mut text = DoubleText::default();
     if value.is_nan() {
-        return "nan".to_owned();
+        text.push(b"nan");
+        return text;
     }
+    if value.is_sign_negative() {
+        text.push(b"-");
+    }
+    let value = value.abs();
     if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
+        text.push(b"inf");
+    } else if value < EXACT_INTEGERS && value.trunc() == value {
+        text.push(itoa::Buffer::new().format(value as u64).as_bytes());
+    } else {
+        let (digits, exponent) = digits17(value);
+        text.lay_out(&digits, exponent);
     }
-    // Whole numbers are the common case, and are exact below 2^53.
-    let whole = value as i64;
-    if whole as f64 == value && whole.unsigned_abs() < 1 << 53 && (whole != 0 || value.is_sign_positive()) {
-        return itoa::Buffer::new().format(whole).to_owned();
+    text
+}
+
+/// Doubles below this (2^53) whose fraction is 0 are the integers that they seem to be.
+const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
+/// Digits that tell every double from its neighbours.
+const DIGITS: usize = 17;
+
+/// The text of a double.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DoubleText {
+    // A sign, 17 digits, a point and `e-308` are the most.
+    bytes: [u8; 24],
+    len: usize,
+}
+
+impl DoubleText {
+    /// The text, which is ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
-    // One digit, a point, sixteen digits, `e`, the exponent: already rounded as C rounds.
-    let scientific = format!("{value:.16e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (sign, mantissa) = mantissa
-        .strip_prefix('-')
-        .map_or(("", mantissa), |rest| ("-", rest));
-    let digits = mantissa.replace('.', "");
-    let digits = digits.trim_end_matches('0');
-    let digits = if digits.is_empty() { "0" } else { digits };
-    if !(-4..DIGITS).contains(&exponent) {
-        let (first, rest) = digits.split_at(1);
-        let point = if rest.is_empty() { "" } else { "." };
-        let exponent_sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{sign}{first}{point}{rest}e{exponent_sign}{:02}", exponent.abs());
+
+    fn push(&mut self, part: &[u8]) {
+        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
+        self.len += part.len();
     }
-    if exponent < 0 {
-        let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
-        return format!("{sign}0.{zeros}{digits}");
+
+    /// Appends the number `d.ddd * 10^exponent`, the way of `%g`: with an exponent only if the number is below 0.0001
+    /// or has more digits before its point than there are.
+    fn lay_out(&mut self, digits: &[u8; DIGITS], exponent: i32) {
+        let significant = digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
+        let digits = &digits[..significant];
+        match exponent {
+            -4..0 => {
+                self.push(&b"0.000"[..1 + exponent.unsigned_abs() as usize]);
+                self.push(digits);
+            }
+            0..17 => {
+                let before_point = exponent as usize + 1;
+                if significant <= before_point {
+                    self.push(digits);
+                    self.push(&[b'0'; DIGITS][significant..before_point]);
+                } else {
+                    self.push(&digits[..before_point]);
+                    self.push(b".");
+                    self.push(&digits[before_point..]);
+                }
+            }
+            _ => {
+                self.push(&digits[..1]);
+                if significant > 1 {
+                    self.push(b".");
+                    self.push(&digits[1..]);
+                }
+                self.push(if exponent < 0 { b"e-" } else { b"e+" });
+                let exponent = exponent.unsigned_abs();
+                if exponent < 10 {
+                    self.push(b"0");
+                }
+                self.push(itoa::Buffer::new().format(exponent).as_bytes());
+            }
+        }
     }
-    let before_point = exponent as usize + 1;
-    if digits.len() <= before_point {
-        return format!("{sign}{digits:0<before_point$}");
+}
+
+/// The first 17 decimal digits of a positive double, correctly rounded, and the power of ten of the first.
+fn digits17(value: f64) -> ([u8; DIGITS], i32) {
+    const LEAST: u64 = 10u64.pow(DIGITS as u32 - 1);
+    const TEN_LEAST: u64 = 10 * LEAST;
+    if (1e-4..EXACT_INTEGERS).contains(&value) {
+        // Here the binary exponent is at most 0. A mantissa below 2^53 times at most 10^21 fits 123 bits, so this is
+        // exact until it is rounded, once.
+        let bits = value.to_bits();
+        let binary_exponent = (bits >> 52) as i32 - 1075;
+        let mantissa = u128::from(bits & ((1 << 52) - 1) | 1 << 52);
+        let mut exponent = value.log10().floor() as i32;
+        loop {
+            let scaled = mantissa * 10u128.pow((DIGITS as i32 - 1 - exponent).unsigned_abs());
+            let units = shift_right_rounding(scaled, binary_exponent.unsigned_abs()) as u64;
+            // The logarithm may be off by a hair near a power of ten.
+            match units {
+                ..LEAST => exponent -= 1,
+                LEAST..TEN_LEAST => return (decimal_digits(units), exponent),
+                TEN_LEAST.. => exponent += 1,
+            }
+        }
     }
-    let (before, after) = digits.split_at(before_point);
-    format!("{sign}{before}.{after}")
+    let text = format!("{value:.16e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let mut digits = [b'0'; DIGITS];
+    for (place, digit) in digits.iter_mut().zip(mantissa.bytes().filter(|&byte| byte != b'.')) {
+        *place = digit;
+    }
+    (digits, exponent.parse().unwrap_or(0))
+}
+
+/// `value / 2^bits`, rounded to the nearest integer, ties to even. `value` is below 2^126.
+pub(crate) fn shift_right_rounding(value: u128, bits: u32) -> u128 {
+    match bits {
+        0 => value,
+        1..=127 => {
+            let (kept, rest, half) = (value >> bits, value & ((1 << bits) - 1), 1 << (bits - 1));
+            kept + u128::from(rest > half || (rest == half && kept & 1 == 1))
+        }
+        _ => 0,
+    }
+}
+
+/// The last 17 decimal digits of `value`, with zeros in front.
+pub(crate) fn decimal_digits(mut value: u64) -> [u8; DIGITS] {
+    let mut digits = [b'0'; DIGITS];
+    for digit in digits.iter_mut().rev() {
+        *digit += (value % 10) as u8;
+        value /= 10;
+    }
+    digits
 }
 
 /// A number as text, without its sign, taken apart.
@@ -149,13 +236,7 @@ impl<'a> Literal<'a> {
         }
         let exponent = scan_exponent(rest, b'e')? - fraction.len() as i64;
         let zero = whole.iter().chain(fraction).all(|&digit| digit == b'0');
-        Some(Self::Decimal {
-            whole,
-            fraction,
-            exponent,
-            unsigned,
-            zero,
-        })
+        Some(Self::Decimal { whole, fraction, exponent, unsigned, zero })
     }
 
     fn scan_hexadecimal(rest: &'a [u8]) -> Option<Self> {
@@ -178,11 +259,7 @@ impl<'a> Literal<'a> {
                 inexact |= digit != 0;
             }
         }
-        Some(Self::Hexadecimal {
-            mantissa,
-            exponent,
-            inexact,
-        })
+        Some(Self::Hexadecimal { mantissa, exponent, inexact })
     }
 }
 
@@ -202,9 +279,7 @@ fn scan_exponent(text: &[u8], letter: u8) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits.iter().fold(0i64, |value, digit| {
-        (value * 10 + i64::from(digit - b'0')).min(ENOUGH)
-    });
+    let value = digits.iter().fold(0i64, |value, digit| (value * 10 + i64::from(digit - b'0')).min(ENOUGH));
     Some(if negative { -value } else { value })
 }
 
@@ -222,11 +297,7 @@ pub(crate) struct Format {
     pub(crate) max_exponent: i64,
 }
 
-const DOUBLE: Format = Format {
-    precision: 53,
-    min_exponent: -1074,
-    max_exponent: 971,
-};
+const DOUBLE: Format = Format { precision: 53, min_exponent: -1074, max_exponent: 971 };
 
 /// Rounds `mantissa * 2^exponent`, plus a little if `inexact`, to the nearest value of `format`, ties to even. The
 /// mantissa of the result fills its precision unless the number is too small for that. `None` if the number

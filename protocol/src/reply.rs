@@ -1,6 +1,6 @@
 //! Replies: the primitives of RESP2 and RESP3, appended to a buffer.
 //!
-//! Each function writes one whole element, except the heads of aggregates ([`array`], [`map`], [`set`], [`push`],
+//! Each function writes one whole element, except the heads of aggregates ([`array()`], [`map`], [`set`], [`push`],
 //! [`bulk_head`]), whose contents follow by further calls. Where the two versions differ, `resp` says which one the
 //! client speaks; everything else is the same in both. What older clients cannot read is written as the nearest
 //! thing that they can, as Redis does: a map as an array of twice the length, a double as its text.
@@ -17,13 +17,13 @@ pub enum Resp {
     V3,
 }
 
-/// A status like `OK`. Line ends in `text` become spaces.
+/// A status like `OK`. Line ends within `text` become spaces, those behind it go.
 pub fn simple(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
     line(out, b'+', text.as_ref());
 }
 
-/// An error: its code, a space, and words for a person. Line ends in `text` become spaces, or the client would take
-/// what follows them for the next reply.
+/// An error: its code, a space, and words for a person. Line ends within `text` become spaces, or the client would take
+/// what follows them for the next reply; those behind it go.
 pub fn error(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
     line(out, b'-', text.as_ref());
 }
@@ -34,11 +34,7 @@ pub fn protocol_error(out: &mut Vec<u8>, error: &ParseError) {
     match *error {
         // Redis repeats the byte itself, whatever it is.
         ParseError::ExpectedBulk(byte) => {
-            let byte = if byte == b'\r' || byte == b'\n' {
-                b' '
-            } else {
-                byte
-            };
+            let byte = if byte == b'\r' || byte == b'\n' { b' ' } else { byte };
             out.extend_from_slice(&[b"expected '$', got '", &[byte][..], b"'"].concat());
         }
         other => out.extend_from_slice(other.to_string().as_bytes()),
@@ -170,7 +166,8 @@ pub(crate) fn head(out: &mut Vec<u8>, kind: u8, len: usize) {
 fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.push(kind);
     let start = out.len();
-    out.extend_from_slice(text.trim_ascii_end());
+    let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    out.extend_from_slice(&text[..end]);
     let mut rest = &mut out[start..];
     while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
         rest[at] = b' ';

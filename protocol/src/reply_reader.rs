@@ -58,14 +58,8 @@ impl ReplyScanner {
                     }
                     Some(end)
                 }
-                Head::Aggregate(Open {
-                    missing: 0,
-                    attribute: false,
-                }) => Some(next),
-                Head::Aggregate(Open {
-                    missing: 0,
-                    attribute: true,
-                }) => None,
+                Head::Aggregate(Open { missing: 0, attribute: false }) => Some(next),
+                Head::Aggregate(Open { missing: 0, attribute: true }) => None,
                 Head::Aggregate(open) => {
                     if self.open.len() == MAX_DEPTH {
                         return Err(ParseError::TooDeepReply);
@@ -111,18 +105,12 @@ impl ReplyScanner {
         let from = self.searched.min(line.len());
         let Some(end) = memchr::memchr(b'\n', &line[from..]).map(|at| from + at) else {
             self.searched = line.len();
-            return if line.len() > MAX_LINE {
-                Err(ParseError::TooLongReplyLine)
-            } else {
-                Ok(None)
-            };
+            return if line.len() > MAX_LINE { Err(ParseError::TooLongReplyLine) } else { Ok(None) };
         };
         if end > MAX_LINE {
             return Err(ParseError::TooLongReplyLine);
         }
-        let text = line[1..end]
-            .strip_suffix(b"\r")
-            .ok_or(ParseError::MissingLineEnd)?;
+        let text = line[1..end].strip_suffix(b"\r").ok_or(ParseError::MissingLineEnd)?;
         // Stays here if this is the head of a string that is not whole.
         self.searched = end;
         Ok(Some((Head::read(kind, text)?, self.pos + end + 1)))
@@ -145,17 +133,17 @@ impl Head {
             if text == b"-1" && kind == b'*' {
                 return Ok(Self::Line);
             }
-            let missing = parse_i64(text).and_then(|count| u64::try_from(count).ok()?.checked_mul(per_count));
-            let missing = missing.ok_or(ParseError::InvalidReplyLength)?;
+            let count = parse_i64(text).and_then(|count| u64::try_from(count).ok());
+            let count = count.ok_or(ParseError::InvalidReplyLength)?;
+            // No overflow: the count is below 2^63.
+            let missing = count * per_count;
             Ok(Self::Aggregate(Open { missing, attribute }))
         };
         match kind {
             b'$' if text == b"-1" => Ok(Self::Line),
             b'$' | b'!' | b'=' => {
                 let len = parse_i64(text).and_then(|len| usize::try_from(len).ok());
-                len.filter(|&len| len <= MAX_BULK)
-                    .map(Self::Bulk)
-                    .ok_or(ParseError::InvalidReplyLength)
+                len.filter(|&len| len <= MAX_BULK).map(Self::Bulk).ok_or(ParseError::InvalidReplyLength)
             }
             b'*' | b'~' | b'>' => aggregate(1, false),
             b'%' => aggregate(2, false),
@@ -177,14 +165,10 @@ pub fn reply_len(input: &[u8]) -> Result<Option<usize>, ParseError> {
 pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     let kind = *reply.first()?;
     let end = memchr::memchr(b'\n', reply)?;
-    match Head::read(kind, reply[1..end].strip_suffix(b"\r")?) {
-        Ok(Head::Aggregate(Open {
-            missing,
-            attribute: false,
-        })) => Some(Elements {
-            rest: &reply[end + 1..],
-            missing,
-        }),
+    match Head::read(kind, reply.get(1..end)?.strip_suffix(b"\r")?) {
+        Ok(Head::Aggregate(Open { missing, attribute: false })) => {
+            Some(Elements { rest: &reply[end + 1..], missing })
+        }
         _ => None,
     }
 }

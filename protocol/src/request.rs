@@ -39,47 +39,36 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            bulk: 512 << 20,
-            args: 1 << 20,
-            inline: 64 << 10,
-            frame: 1 << 30,
-            authenticated: true,
-        }
+        Self { bulk: 512 << 20, args: 1 << 20, inline: 64 << 10, frame: 1 << 30, authenticated: true }
     }
 }
 
 impl Limits {
     /// The default limits for a client that has yet to authenticate.
     pub fn unauthenticated() -> Self {
-        Self {
-            authenticated: false,
-            ..Self::default()
-        }
+        Self { authenticated: false, ..Self::default() }
     }
 
-    fn args(&self, count: i64) -> Result<usize, ParseError> {
-        let count = usize::try_from(count).unwrap_or(0);
-        if count > self.args {
-            Err(ParseError::InvalidMultibulkLength)
-        } else if count > UNAUTHENTICATED_ARGS && !self.authenticated {
+    fn check_args(&self, count: usize) -> Result<usize, ParseError> {
+        // Redis reads no more than an `int`, and says so first.
+        if !self.authenticated && (UNAUTHENTICATED_ARGS + 1..=i32::MAX as usize).contains(&count) {
             Err(ParseError::UnauthenticatedMultibulkLength)
+        } else if count > self.args {
+            Err(ParseError::InvalidMultibulkLength)
         } else {
             Ok(count)
         }
     }
 
-    #[inline]
-    fn bulk(&self, len: i64) -> Result<usize, ParseError> {
-        match usize::try_from(len) {
-            Ok(len) if len <= self.bulk => {
-                if len > UNAUTHENTICATED_BULK && !self.authenticated {
-                    return Err(ParseError::UnauthenticatedBulkLength);
-                }
-                Ok(len)
-            }
-            _ => Err(ParseError::InvalidBulkLength),
-        }
+    /// Bytes that an argument may have now.
+    fn bulk_now(&self) -> usize {
+        if self.authenticated { self.bulk } else { self.bulk.min(UNAUTHENTICATED_BULK) }
+    }
+
+    /// Why an argument of `len` bytes is refused, which is more than [`Self::bulk_now`].
+    #[cold]
+    fn bulk_error(&self, len: usize) -> ParseError {
+        if len > self.bulk { ParseError::InvalidBulkLength } else { ParseError::UnauthenticatedBulkLength }
     }
 }
 
@@ -113,7 +102,8 @@ pub enum Parsed {
 pub struct Parser {
     /// Bytes of the frame that are done with; all else refers to what follows them.
     pos: usize,
-    /// Bytes of the line at `pos` that were searched for its end in vain.
+    /// Bytes of the frame that were searched for the end of a line in vain. No line ends between `pos` and here, so
+    /// this may lag behind `pos` and need not be kept up with it.
     searched: usize,
     /// Arguments that are still missing; 0 as long as their number has not been read.
     missing: usize,
@@ -152,12 +142,14 @@ impl Parser {
             let (count, next) = match short_length(input, 1) {
                 Some(found) => found,
                 None => match self.long_length(input, 0, limits, ParseError::TooBigMultibulkCount)? {
-                    Some(found) => found,
+                    // A negative number is as good as none.
+                    Some((count, next)) => (usize::try_from(count).unwrap_or(0), next),
                     None => return Ok(Parsed::Incomplete { wanted: 1 }),
                 },
             };
-            let count = limits.args(count)?;
+            let count = limits.check_args(count)?;
             if count == 0 {
+                self.searched = 0;
                 return Ok(Parsed::Nothing { len: next });
             }
             self.pos = next;
@@ -174,11 +166,12 @@ impl Parser {
         limits: &Limits,
     ) -> Result<Parsed, ParseError> {
         let frame = limits.frame.min(u32::MAX as usize);
-        let mut pos = self.pos;
-        let mut missing = self.missing;
+        let room = input.len().min(frame);
+        let bulk_limit = limits.bulk_now();
+        let (mut pos, mut missing, mut bulk) = (self.pos, self.missing, self.bulk.take());
         while missing > 0 {
-            let bulk = match self.bulk.take() {
-                Some(bulk) => bulk,
+            let len = match bulk.take() {
+                Some(len) => len,
                 None => {
                     let short = match input.get(pos) {
                         Some(b'$') => short_length(input, pos + 1),
@@ -187,30 +180,33 @@ impl Parser {
                     let (len, next) = match short {
                         Some(found) => found,
                         None => match self.long_length(input, pos, limits, ParseError::TooBigBulkCount)? {
-                            Some(found) => found,
+                            Some((len, next)) => {
+                                (usize::try_from(len).map_err(|_| ParseError::InvalidBulkLength)?, next)
+                            }
                             None => return Ok(self.pause(pos, missing, None, input.len())),
                         },
                     };
+                    if len > bulk_limit {
+                        return Err(limits.bulk_error(len));
+                    }
                     pos = next;
-                    limits.bulk(len)?
+                    len
                 }
             };
-            // No overflow: a length is below 2^63, a position below the length of a slice.
-            let end = pos + bulk;
-            if end + 2 > input.len() || end + 2 > frame {
+            // No overflow: a length is below 2^63, as is a position.
+            let end = pos + len;
+            if end + 2 > room {
                 if end + 2 > frame {
                     return Err(ParseError::TooBigRequest);
                 }
-                return Ok(self.pause(pos, missing, Some(bulk), input.len()));
+                return Ok(self.pause(pos, missing, Some(len), input.len()));
             }
-            spans.push(Span {
-                start: pos as u32,
-                end: end as u32,
-            });
+            spans.push(Span { start: pos as u32, end: end as u32 });
             pos = end + 2;
             missing -= 1;
         }
         self.pos = 0;
+        self.searched = 0;
         self.missing = 0;
         Ok(Parsed::Command { len: pos })
     }
@@ -225,9 +221,7 @@ impl Parser {
             Some(bulk) => pos + bulk + 2 + (missing - 1) * SHORTEST_ARG,
             None => pos + missing * SHORTEST_ARG,
         };
-        Parsed::Incomplete {
-            wanted: known.saturating_sub(input).max(1),
-        }
+        Parsed::Incomplete { wanted: known.saturating_sub(input).max(1) }
     }
 
     /// Reads a length that is odd or not whole: the number and where the next line begins, or `None` if the line
@@ -241,11 +235,11 @@ impl Parser {
         too_big: ParseError,
     ) -> Result<Option<(i64, usize)>, ParseError> {
         let line = input.get(pos..).unwrap_or_default();
-        let Some(end) = self.line_end(line, b'\r', limits).map_err(|()| too_big)? else {
+        let Some(end) = self.line_end(input, pos, b'\r', limits).map_err(|TooLong| too_big)? else {
             return Ok(None);
         };
         if end + 2 > line.len() {
-            self.searched = end;
+            self.searched = pos + end;
             return Ok(None);
         }
         let invalid = if too_big == ParseError::TooBigBulkCount {
@@ -260,16 +254,22 @@ impl Parser {
         Ok(Some((length, pos + end + 2)))
     }
 
-    /// Position of `byte`, which ends the line that `line` begins with; `None` if it has not come yet, an error if
-    /// the line is too long. A NUL ends the search in vain, as C's `strchr` does.
-    fn line_end(&mut self, line: &[u8], byte: u8, limits: &Limits) -> Result<Option<usize>, ()> {
-        let from = std::mem::take(&mut self.searched);
-        let found = memchr::memchr2(byte, 0, line.get(from..).unwrap_or_default()).map(|at| from + at);
+    /// Length of the line at `pos`, which `byte` ends; `None` if it has not come whole, an error if it is too long. A
+    /// NUL ends the search in vain, as C's `strchr` does.
+    fn line_end(
+        &mut self,
+        input: &[u8],
+        pos: usize,
+        byte: u8,
+        limits: &Limits,
+    ) -> Result<Option<usize>, TooLong> {
+        let from = self.searched.clamp(pos, input.len().max(pos));
+        let found = input.get(from..).and_then(|rest| memchr::memchr2(byte, 0, rest)).map(|at| from + at);
         match found {
-            Some(end) if line[end] == byte && end <= limits.inline => Ok(Some(end)),
-            _ if line.len() > limits.inline => Err(()),
+            Some(end) if input[end] == byte && end - pos <= limits.inline => Ok(Some(end - pos)),
+            _ if input.len() > pos + limits.inline => Err(TooLong),
             _ => {
-                self.searched = found.unwrap_or(line.len());
+                self.searched = found.unwrap_or(input.len());
                 Ok(None)
             }
         }
@@ -277,13 +277,12 @@ impl Parser {
 
     #[cold]
     fn parse_inline(&mut self, input: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {
-        let Some(end) = self
-            .line_end(input, b'\n', limits)
-            .map_err(|()| ParseError::TooBigInline)?
+        let Some(end) = self.line_end(input, 0, b'\n', limits).map_err(|TooLong| ParseError::TooBigInline)?
         else {
             return Ok(Parsed::Incomplete { wanted: 1 });
         };
         let len = end + 1;
+        self.searched = 0;
         let line = &input[..end];
         self.inline = inline::split(line.strip_suffix(b"\r").unwrap_or(line))?;
         if self.inline.as_args().is_empty() {
@@ -298,27 +297,33 @@ impl Parser {
     }
 }
 
+/// A line without an end within [`Limits::inline`].
+struct TooLong;
+
 /// Reads up to nine digits without a leading zero, a CR and any byte from `at` on: the number, and what position
 /// comes next. `None` for everything else, right or wrong.
 #[inline(always)]
-fn short_length(input: &[u8], at: usize) -> Option<(i64, usize)> {
-    let digit = |at: usize| Some(u32::from(input.get(at)?.wrapping_sub(b'0')));
-    let mut length = digit(at)?;
-    if length > 9 {
-        return None;
-    }
-    let mut end = at + 1;
-    if length != 0 {
-        for _ in 1..9 {
-            let next = digit(end)?;
-            if next > 9 {
-                break;
-            }
-            length = length * 10 + next;
-            end += 1;
+fn short_length(input: &[u8], at: usize) -> Option<(usize, usize)> {
+    let rest = input.get(at..)?;
+    if let Some(&[first, second, third, _]) = rest.first_chunk() {
+        let (first, second) = (first.wrapping_sub(b'0'), second.wrapping_sub(b'0'));
+        if first <= 9 && second == b'\r'.wrapping_sub(b'0') {
+            return Some((usize::from(first), at + 3));
+        }
+        if (1..=9).contains(&first) && second <= 9 && third == b'\r' {
+            return Some((usize::from(first) * 10 + usize::from(second), at + 4));
         }
     }
-    (input.len() > end + 1 && input[end] == b'\r').then_some((i64::from(length), end + 2))
+    let digits = rest.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0
+        || (digits > 1 && rest[0] == b'0')
+        || rest.get(digits) != Some(&b'\r')
+        || rest.len() < digits + 2
+    {
+        return None;
+    }
+    let length = rest[..digits].iter().fold(0, |length, byte| length * 10 + usize::from(byte - b'0'));
+    Some((length, at + digits + 2))
 }
 
 /// Appends a command as clients send it: an array of bulk strings.

@@ -25,13 +25,7 @@ impl Bench {
         let mut shard = Shard::new(ShardId(0), 16384);
         shard.core.log.keep(1 << 30);
         let shard = Mutex::new(shard);
-        Self {
-            shard,
-            now: 1_700_000_000_000,
-            resp: Resp::V2,
-            limits: Limits::default(),
-            random: 0,
-        }
+        Self { shard, now: 1_700_000_000_000, resp: Resp::V2, limits: Limits::default(), random: 0 }
     }
 
     /// Runs a command that is written as one would type it (quotes as in redis-cli) and returns its reply, with
@@ -40,10 +34,7 @@ impl Bench {
         let mut parser = Parser::new();
         let line = format!("{command}\n");
         let parsed = parser.parse(line.as_bytes(), &mut Vec::new(), &Default::default());
-        assert!(
-            matches!(parsed, Ok(Parsed::Inline { .. })),
-            "{command}: {parsed:?}"
-        );
+        assert!(matches!(parsed, Ok(Parsed::Inline { .. })), "{command}: {parsed:?}");
         let reply = self.run_args(parser.inline_args().as_args());
         String::from_utf8_lossy(&reply).replace("\r\n", " ")
     }
@@ -57,42 +48,23 @@ impl Bench {
         let mut command = find(args.at(0)).expect("a known command");
         if !command.subcommands.is_empty() {
             let name = args.at(1).to_ascii_lowercase();
-            command = command
-                .subcommands
-                .iter()
-                .find(|sub| sub.name.as_bytes() == name)
-                .expect("known");
+            command = command.subcommands.iter().find(|sub| sub.name.as_bytes() == name).expect("known");
         }
         let mut out = Reply::new(self.resp);
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let random = xxhash_rust::xxh3::xxh3_64(&self.random.to_le_bytes());
         if !command.takes(args.len()) {
             out.error(&CommandError::Arity(command.name.into()));
             return out.into_bytes();
         }
-        let (Run::Data(handler) | Run::EachShard(handler)) = command.run else {
-            panic!("no data command")
-        };
+        let (Run::Data(handler) | Run::EachShard(handler)) = command.run else { panic!("no data command") };
         let keys = keys_of(command, args, self.limits.hash_seed);
         let mut guard = self.shard.lock().unwrap();
         let mut locked = [&mut *guard];
-        let access = Access {
-            now,
-            lfu: self.limits.lfu,
-            ..Access::default()
-        };
+        let access = Access { now, lfu: self.limits.lfu, ..Access::default() };
         let db = Db::new(Locked::new(&mut locked, 16384), 0, now, access);
         let limits = &self.limits;
-        let mut cx = Cx {
-            db,
-            keys: &keys,
-            out: &mut out,
-            random,
-            limits,
-        };
+        let mut cx = Cx { db, keys: &keys, out: &mut out, random, limits };
         dispatch::run(handler, &mut cx, args);
         out.into_bytes()
     }
@@ -102,11 +74,7 @@ impl Bench {
         let bytes = self.take_log();
         let texts = log::records(&bytes).map(|(_, command)| {
             let args = parse(command);
-            let texts = args
-                .as_args()
-                .iter()
-                .map(|arg| arg.escape_ascii().to_string())
-                .collect::<Vec<_>>();
+            let texts = args.as_args().iter().map(|arg| arg.escape_ascii().to_string()).collect::<Vec<_>>();
             texts.join(" ")
         });
         texts.collect::<Vec<_>>().join("; ")
@@ -139,9 +107,7 @@ impl Bench {
 
     /// How the value of a key is kept, as OBJECT ENCODING tells; `none` where there is no such key.
     pub(crate) fn encoding(&mut self, key: &str) -> &'static str {
-        self.with(key, |entry| {
-            entry.value().map_or("none", |value| value.encoding())
-        })
+        self.with(key, |entry| entry.value().map_or("none", |value| value.encoding()))
     }
 
     /// The shard itself.
@@ -172,10 +138,7 @@ mod tests {
         assert_eq!(bench.run("append k 'a b'"), ":3 ");
         assert_eq!(bench.run("APPEND k c"), ":4 ");
         assert_eq!(bench.run("get k"), "$4 a bc ");
-        assert_eq!(
-            bench.run("get"),
-            "-ERR wrong number of arguments for 'get' command "
-        );
+        assert_eq!(bench.run("get"), "-ERR wrong number of arguments for 'get' command ");
         assert_eq!(bench.effects(), "append k a b; APPEND k c");
     }
 

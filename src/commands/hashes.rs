@@ -32,7 +32,5 @@ pub(super) const COMMANDS: &[Command] = &[
 
 /// The hash that a key holds; `None` for one that holds nothing.
 fn hash_of(value: Option<Value<'_>>) -> Result<Option<HashRef<'_>>, CommandError> {
-    value
-        .map(|value| HashRef::of(value).ok_or(CommandError::WrongType))
-        .transpose()
+    value.map(|value| HashRef::of(value).ok_or(CommandError::WrongType)).transpose()
 }

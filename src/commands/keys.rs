@@ -89,10 +89,7 @@ impl KeyFlags {
 
     /// Their names, as `COMMAND INFO` prints them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES
-            .into_iter()
-            .filter(move |named| self.has(named.0))
-            .map(|named| named.1)
+        Self::NAMES.into_iter().filter(move |named| self.has(named.0)).map(|named| named.1)
     }
 }
 
@@ -104,20 +101,12 @@ impl KeySpec {
 
     /// Keys from argument `first` on: up to `last` beyond it (negative: from the end), every `step`th.
     pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> Self {
-        Self {
-            begin: Begin::Index(first),
-            find: Find::Range { last, step },
-            flags,
-        }
+        Self { begin: Begin::Index(first), find: Find::Range { last, step }, flags }
     }
 
     /// Argument `at` says how many keys follow it.
     pub const fn counted(at: u8, flags: KeyFlags) -> Self {
-        Self {
-            begin: Begin::Index(at),
-            find: Find::Count,
-            flags,
-        }
+        Self { begin: Begin::Index(at), find: Find::Count, flags }
     }
 
     /// The indices of its keys among the arguments. Nothing for arguments that make no sense: their command will
@@ -151,10 +140,7 @@ impl KeySpec {
             }
             Find::Count => {
                 let number = std::str::from_utf8(args.get(begin)?).ok()?;
-                let count = number
-                    .parse::<usize>()
-                    .ok()
-                    .filter(|count| (1..args.len()).contains(count))?;
+                let count = number.parse::<usize>().ok().filter(|count| (1..args.len()).contains(count))?;
                 (begin + 1, begin + count, 1)
             }
         };

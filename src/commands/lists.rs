@@ -38,9 +38,7 @@ pub(super) const COMMANDS: &[Command] = &[
 
 /// The list that a key holds; `None` for one that holds nothing.
 fn list_of(value: Option<Value<'_>>) -> Result<Option<ListRef<'_>>, CommandError> {
-    value
-        .map(|value| ListRef::of(value).ok_or(CommandError::WrongType))
-        .transpose()
+    value.map(|value| ListRef::of(value).ok_or(CommandError::WrongType)).transpose()
 }
 
 /// How large a small list, or a node of a large one, may be.
@@ -77,9 +75,7 @@ fn write_end(out: &mut Reply, list: ListRef<'_>, end: End, count: usize) {
         End::Front => list.iter_from(0).take(count).for_each(|item| out.item(item)),
         End::Back => {
             let last = list.len() - 1;
-            list.iter_back_from(last)
-                .take(count)
-                .for_each(|item| out.item(item));
+            list.iter_back_from(last).take(count).for_each(|item| out.item(item));
         }
     }
 }

@@ -11,16 +11,20 @@
 
 #[cfg(test)]
 pub(crate) mod bench;
+mod bitmaps;
+mod connection;
 pub mod dispatch;
 pub mod error;
 mod hashes;
 pub mod keys;
 mod lists;
+mod operate;
 pub mod parse;
 mod random;
 pub mod rebuild;
 pub mod reply;
 mod scan;
+pub mod session;
 mod sets;
 mod strings;
 
@@ -30,7 +34,7 @@ use ringfort_protocol::Args;
 
 pub use self::{
     error::CommandError,
-    keys::{KeyFlags, KeySpec},
+    keys::{Begin, Find, KeyFlags, KeySpec},
     reply::Reply,
 };
 use crate::store::{Db, Key};
@@ -92,11 +96,7 @@ impl Command {
     /// All ACL categories that it is in.
     pub fn categories(&self) -> Acl {
         let flag = |flag: Flags, acl: Acl| if self.flags.has(flag) { acl } else { Acl::NONE };
-        let speed = if self.flags.has(Flags::FAST) {
-            Acl::FAST
-        } else {
-            Acl::SLOW
-        };
+        let speed = if self.flags.has(Flags::FAST) { Acl::FAST } else { Acl::SLOW };
         self.acl
             .and(self.group.category())
             .and(speed)
@@ -314,6 +314,10 @@ pub enum Run {
     Data(Handler),
     /// Once for each shard, locked one after the other.
     EachShard(Handler),
+    /// With the connection and the node, without any lock.
+    Session(session::SessionHandler),
+    /// By the control thread, which answers later.
+    Control,
 }
 
 /// A handler of data.
@@ -391,24 +395,25 @@ pub enum Done {
     Logged,
 }
 
+/// Commands by name.
+pub type Table = HashMap<&'static str, &'static Command, rustc_hash::FxBuildHasher>;
+
 /// Every command that this server knows, by lower-case name.
-pub fn table() -> &'static HashMap<&'static str, &'static Command> {
-    static TABLE: OnceLock<HashMap<&'static str, &'static Command>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        families()
-            .flatten()
-            .map(|command| (command.name, command))
-            .collect()
-    })
+pub fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| families().flatten().map(|command| (command.name, command)).collect())
 }
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
     [
         strings::COMMANDS,
+        bitmaps::COMMANDS,
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,
+        connection::COMMANDS,
+        operate::COMMANDS,
     ]
     .into_iter()
 }
@@ -423,4 +428,46 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
     table().get(std::str::from_utf8(lower).ok()?).copied()
+}
+
+/// Finds the command, or the subcommand, that these arguments name, and checks their number.
+pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let Some(mut command) = find(args.at(0)) else { return Err(unknown(args)) };
+    if !command.subcommands.is_empty() && args.len() > 1 {
+        let name = args.at(1);
+        let is = |sub: &&Command| sub.name.as_bytes().eq_ignore_ascii_case(name);
+        command = command.subcommands.iter().find(is).ok_or_else(|| {
+            let name = printable(name, 128);
+            let container = command.name.to_uppercase();
+            CommandError::made(format!("ERR unknown subcommand '{name}'. Try {container} HELP."))
+        })?;
+        if !command.takes(args.len()) {
+            let container = args.at(0).to_ascii_lowercase();
+            let full = format!("{}|{}", String::from_utf8_lossy(&container), command.name);
+            return Err(CommandError::Arity(full.into()));
+        }
+    }
+    if !command.takes(args.len()) {
+        return Err(CommandError::Arity(command.name.into()));
+    }
+    Ok(command)
+}
+
+fn unknown(args: Args<'_>) -> CommandError {
+    let mut text =
+        format!("ERR unknown command '{}', with args beginning with: ", printable(args.at(0), 128));
+    let mut left = 128usize;
+    for arg in args.iter().skip(1) {
+        let arg = printable(arg, left);
+        left = left.saturating_sub(arg.len() + 3);
+        text.push_str(&format!("'{arg}' "));
+        if left == 0 {
+            break;
+        }
+    }
+    CommandError::made(text)
+}
+
+fn printable(bytes: &[u8], most: usize) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
 }

@@ -56,15 +56,9 @@ mod tests {
             assert_eq!(chosen.len(), 3);
             chosen.into_iter().for_each(|index| seen[index] += 1);
         }
-        assert!(
-            seen.iter().all(|count| (5_700..6_300).contains(count)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|count| (5_700..6_300).contains(count)), "{seen:?}");
         assert!(dice.choose(10, 10).into_iter().eq(0..10));
         assert!(dice.choose(11, 3).into_iter().eq(0..3));
-        assert_eq!(
-            (dice.choose(0, 3).len(), dice.choose(3, 0).len(), dice.below(0)),
-            (0, 0, 0)
-        );
+        assert_eq!((dice.choose(0, 3).len(), dice.choose(3, 0).len(), dice.below(0)), (0, 0, 0));
     }
 }

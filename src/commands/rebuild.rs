@@ -6,6 +6,7 @@
 
 use crate::store::{
     Value,
+    log::put_record,
     objects::{hash::HashRef, list::ListRef, set::SetRef},
     packed::Item,
 };
@@ -36,6 +37,16 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
     }
 }
 
+/// Appends the records, as a log has them, that give `key` this value and deadline.
+pub fn records(db: u8, key: &[u8], value: Value<'_>, deadline: Option<u64>, out: &mut Vec<u8>) {
+    let mut emit = |effect: &[&[u8]]| put_record(out, db, effect.iter().copied());
+    rebuild(key, value, &mut emit);
+    if let Some(deadline) = deadline {
+        let mut number = itoa::Buffer::new();
+        emit(&[b"PEXPIREAT", key, number.format(deadline).as_bytes()]);
+    }
+}
+
 /// A command that grows element by element, and is passed on when it is long enough.
 pub(super) struct Chunk<'a> {
     name: &'static [u8],
@@ -50,14 +61,7 @@ pub(super) struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     /// Begins with the command `name` on `key`.
     pub(super) fn new(name: &'static [u8], key: &'a [u8], emit: &'a mut dyn FnMut(&[&[u8]])) -> Self {
-        Self {
-            name,
-            key,
-            emit,
-            texts: Vec::new(),
-            ends: Vec::new(),
-            elements: 0,
-        }
+        Self { name, key, emit, texts: Vec::new(), ends: Vec::new(), elements: 0 }
     }
 
     /// Adds an element, which may be of several parts.
@@ -141,11 +145,7 @@ mod tests {
             ("few", "listpack", "smembers few", 1),
         ] {
             assert_eq!(move_over(&mut from, &mut to, key), commands, "{key}");
-            assert_eq!(
-                (from.encoding(key), to.encoding(key)),
-                (encoding, encoding),
-                "{key}"
-            );
+            assert_eq!((from.encoding(key), to.encoding(key)), (encoding, encoding), "{key}");
             assert_eq!(from.run(read), to.run(read), "{key}");
         }
     }

@@ -28,10 +28,7 @@ pub struct Mark(usize, usize);
 impl Reply {
     /// An empty reply to a client that speaks `resp`.
     pub fn new(resp: Resp) -> Self {
-        Self {
-            resp,
-            ..Self::default()
-        }
+        Self { resp, ..Self::default() }
     }
 
     /// Where the reply ends now.
@@ -94,8 +91,7 @@ impl Reply {
 
     /// A yes or no as `1` or `0`, as most commands of Redis say it in both versions.
     pub fn flag(&mut self, yes: bool) {
-        self.bytes
-            .extend_from_slice(if yes { b":1\r\n" } else { b":0\r\n" });
+        self.bytes.extend_from_slice(if yes { b":1\r\n" } else { b":0\r\n" });
     }
 
     /// A string.

@@ -25,10 +25,7 @@ pub(super) struct Options<'a> {
 impl<'a> Options<'a> {
     /// Reads `[MATCH pattern] [COUNT count]`.
     pub(super) fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        let mut options = Self {
-            pattern: None,
-            count: COUNT,
-        };
+        let mut options = Self { pattern: None, count: COUNT };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
             let value = rest.next().ok_or(CommandError::Syntax)?;

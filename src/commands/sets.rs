@@ -37,9 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
 
 /// The set that a key holds; `None` for one that holds nothing.
 fn set_of(value: Option<Value<'_>>) -> Result<Option<SetRef<'_>>, CommandError> {
-    value
-        .map(|value| SetRef::of(value).ok_or(CommandError::WrongType))
-        .transpose()
+    value.map(|value| SetRef::of(value).ok_or(CommandError::WrongType)).transpose()
 }
 
 /// The settings that decide which form a set has.

@@ -26,9 +26,9 @@ use super::{
     entry::Entry,
     evict::Access,
     key::Key,
-    log::Log,
+    log::put_record,
     shard::{Core, Place, Shard, entry_of},
-    value::{Form, Kind, Object, Value},
+    value::{Form, Kind, Object, Value, splice_shared},
 };
 
 /// The locked shards of one command, in ascending order.
@@ -40,10 +40,7 @@ pub struct Locked<'a> {
 impl<'a> Locked<'a> {
     /// Takes shards that are sorted by their number.
     pub fn new(shards: &'a mut [&'a mut Shard], slots_per_shard: u16) -> Self {
-        Self {
-            shards,
-            slots_per_shard,
-        }
+        Self { shards, slots_per_shard }
     }
 
     fn index(&self, slot: u16) -> usize {
@@ -69,12 +66,7 @@ pub struct Db<'a> {
 impl<'a> Db<'a> {
     /// Opens database `number` of the locked shards.
     pub fn new(locked: Locked<'a>, number: u8, now: u64, access: Access) -> Self {
-        Self {
-            locked,
-            number,
-            now,
-            access,
-        }
+        Self { locked, number, now, access }
     }
 
     /// The value of a key, if it has one and its time is not over. Marks it as used.
@@ -86,10 +78,7 @@ impl<'a> Db<'a> {
 
     /// The same without marking it as used: what OBJECT, TYPE and TTL do.
     pub fn peek(&self, key: Key<'_>) -> Option<Peek<'_>> {
-        Some(Peek {
-            entry: self.entry(key)?,
-            access: self.access,
-        })
+        Some(Peek { entry: self.entry(key)?, access: self.access })
     }
 
     fn entry(&self, key: Key<'_>) -> Option<&Entry> {
@@ -107,13 +96,7 @@ impl<'a> Db<'a> {
     pub fn edit_in<'k>(&mut self, db: u8, key: Key<'k>) -> Edit<'_, 'k> {
         let index = self.locked.index(key.slot);
         let shard = &mut *self.locked.shards[index];
-        let mut edit = Edit {
-            place: shard.lookup(db, key),
-            shard,
-            db,
-            key,
-            access: self.access,
-        };
+        let mut edit = Edit { place: shard.lookup(db, key), shard, db, key, access: self.access };
         if is_over(edit.deadline(), self.now) && edit.remove() {
             edit.log(&[b"DEL", key.bytes]);
         }
@@ -134,9 +117,7 @@ impl<'a> Db<'a> {
     pub fn log(&mut self, key: Key<'_>, effect: &[&[u8]]) {
         let index = self.locked.index(key.slot);
         let db = self.number;
-        self.locked.shards[index]
-            .core
-            .log_effect(db, Some(key), effect.iter().copied());
+        self.locked.shards[index].core.log_effect(db, Some(key), effect.iter().copied());
     }
 
     /// Notes a command, as it came, as the effect on its one key.
@@ -160,16 +141,10 @@ impl Core {
         effect: impl ExactSizeIterator<Item = &'c [u8]> + Clone,
     ) {
         if !self.copies.is_empty() {
-            let mut record = Log::default();
-            record.keep(usize::MAX);
-            record.append(db, effect.clone());
-            let at = key.map(|key| Position {
-                slot: key.slot,
-                db,
-                hash: key.hash,
-            });
-            self.copies
-                .pass(at, &record.read(record.start(), usize::MAX).unwrap_or_default());
+            let mut record = Vec::new();
+            put_record(&mut record, db, effect.clone());
+            let at = key.map(|key| Position { slot: key.slot, db, hash: key.hash });
+            self.copies.pass(at, &record);
         }
         self.log.append(db, effect);
     }
@@ -261,12 +236,12 @@ impl<'k> Edit<'_, 'k> {
 
     /// Gives the key a small value (or a string of any length), with this deadline, whatever it held before.
     pub fn put(&mut self, form: Form, value: &[&[u8]], deadline: Option<u64>) {
-        self.put_entry(entry_of(self.key, self.access.fresh(), deadline, form, value));
+        self.put_entry(entry_of(self.key, self.clock(), deadline, form, value));
     }
 
     /// Gives the key a large value, with this deadline, whatever it held before.
     pub fn put_object(&mut self, object: Object, deadline: Option<u64>) {
-        let (hash, clock) = (self.key.hash, self.access.fresh());
+        let (hash, clock) = (self.key.hash, self.clock());
         self.put_entry(Entry::large(hash, self.key.bytes, clock, deadline, object));
     }
 
@@ -311,6 +286,14 @@ impl<'k> Edit<'_, 'k> {
             Value::Str(bytes) if len(bytes) > super::value::INLINE_STRING => {
                 self.splice_string(bytes.to_vec(), cut, with);
             }
+            Value::Shared(bytes) if len(bytes) > super::value::INLINE_STRING => {
+                self.access.touch(&entry.clock);
+                self.shard.object(self.db, place, |object| {
+                    if let Object::Str(bytes) = object {
+                        splice_shared(bytes, cut, with);
+                    }
+                });
+            }
             Value::Shared(bytes) => self.splice_string(bytes.to_vec(), cut, with),
             _ => {
                 self.access.touch(&entry.clock);
@@ -322,15 +305,9 @@ impl<'k> Edit<'_, 'k> {
     fn splice_string(&mut self, mut bytes: Vec<u8>, cut: Range<usize>, with: &[&[u8]]) {
         bytes.splice(cut, with.iter().flat_map(|part| part.iter().copied()));
         let deadline = self.deadline();
-        let clock = self.access.fresh();
+        let clock = self.clock();
         let entry = if bytes.len() > super::value::INLINE_STRING {
-            Entry::large(
-                self.key.hash,
-                self.key.bytes,
-                clock,
-                deadline,
-                Object::Str(bytes.into()),
-            )
+            Entry::large(self.key.hash, self.key.bytes, clock, deadline, Object::Str(bytes.into()))
         } else {
             entry_of(self.key, clock, deadline, Form::Str, &[&bytes])
         };
@@ -352,9 +329,7 @@ impl<'k> Edit<'_, 'k> {
         self.mark();
         let place = self.occupied();
         self.access.touch(&self.shard.entry(self.db, place).clock);
-        self.shard
-            .object(self.db, place, change)
-            .expect("only large values are changed as objects")
+        self.shard.object(self.db, place, change).expect("only large values are changed as objects")
     }
 
     /// Sets or clears the deadline of an occupied key.
@@ -380,21 +355,30 @@ impl<'k> Edit<'_, 'k> {
     pub fn take(&mut self) -> Option<Taken> {
         let place = self.place.take()?;
         self.mark();
-        Some(Taken {
-            entry: self.shard.remove(self.db, place),
-        })
+        Some(Taken { entry: self.shard.remove(self.db, place) })
     }
 
     /// Notes an effect on this key in its shard's log. The command answers [`super::super::commands::Done::Logged`].
     pub fn log(&mut self, effect: &[&[u8]]) {
-        self.shard
-            .core
-            .log_effect(self.db, Some(self.key), effect.iter().copied());
+        self.shard.core.log_effect(self.db, Some(self.key), effect.iter().copied());
     }
 
     /// The key.
     pub fn key(&self) -> Key<'k> {
         self.key
+    }
+
+    /// The clock of the entry that is to come: a key that gets another value goes on being as old, or as much in use,
+    /// as it was.
+    fn clock(&self) -> u32 {
+        match self.place {
+            None => self.access.fresh(),
+            Some(place) => {
+                let clock = &self.shard.entry(self.db, place).clock;
+                self.access.touch(clock);
+                clock.get()
+            }
+        }
     }
 
     fn occupied(&self) -> Place {

@@ -80,24 +80,12 @@ impl Entry {
         form: Form,
         value: &[&[u8]],
     ) -> Self {
-        Self {
-            hash,
-            clock: Cell::new(clock),
-            body: Body::Small(pack(key, deadline, form, value)),
-        }
+        Self { hash, clock: Cell::new(clock), body: Body::Small(pack(key, deadline, form, value)) }
     }
 
     pub(super) fn large(hash: u32, key: &[u8], clock: u32, deadline: Option<u64>, object: Object) -> Self {
-        let large = Large {
-            key: key.into(),
-            deadline,
-            object,
-        };
-        Self {
-            hash,
-            clock: Cell::new(clock),
-            body: Body::Large(Box::new(large)),
-        }
+        let large = Large { key: key.into(), deadline, object };
+        Self { hash, clock: Cell::new(clock), body: Body::Large(Box::new(large)) }
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -167,9 +155,7 @@ impl Entry {
     /// # Panics
     /// If the value is large or has no such bytes.
     pub(super) fn splice(&mut self, cut: Range<usize>, with: &[&[u8]]) {
-        let Body::Small(bytes) = &mut self.body else {
-            unreachable!("only small values are spliced")
-        };
+        let Body::Small(bytes) = &mut self.body else { unreachable!("only small values are spliced") };
         let start = head(bytes).key.end;
         let cut = start + cut.start..start + cut.end;
         let added: usize = with.iter().map(|part| part.len()).sum();
@@ -206,10 +192,7 @@ fn head(bytes: &[u8]) -> Head {
     let flags = bytes[0];
     let (mut at, len) = match flags & LONG_KEY {
         0 => (2, usize::from(bytes[1])),
-        _ => (
-            5,
-            u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize,
-        ),
+        _ => (5, u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize),
     };
     let mut deadline = None;
     if flags & DEADLINE != 0 {
@@ -218,10 +201,7 @@ fn head(bytes: &[u8]) -> Head {
         deadline = Some(u64::from_le_bytes(raw));
         at += 8;
     }
-    Head {
-        key: at..at + len,
-        deadline,
-    }
+    Head { key: at..at + len, deadline }
 }
 
 fn pack(key: &[u8], deadline: Option<u64>, form: Form, value: &[&[u8]]) -> Box<[u8]> {
@@ -257,16 +237,10 @@ mod tests {
         for key in [&b""[..], b"k", &[7; 255], &[8; 256], &[9; 70_000]] {
             for deadline in [None, Some(0), Some(u64::MAX)] {
                 let mut entry = Entry::small(1, key, 2, deadline, Form::Str, &[b"va", b"lue"]);
-                assert_eq!(
-                    (entry.key(), string(&entry), entry.deadline()),
-                    (key, &b"value"[..], deadline)
-                );
+                assert_eq!((entry.key(), string(&entry), entry.deadline()), (key, &b"value"[..], deadline));
                 for next in [Some(5), Some(6), None, Some(7)] {
                     entry.set_deadline(next);
-                    assert_eq!(
-                        (entry.key(), string(&entry), entry.deadline()),
-                        (key, &b"value"[..], next)
-                    );
+                    assert_eq!((entry.key(), string(&entry), entry.deadline()), (key, &b"value"[..], next));
                 }
             }
         }
@@ -279,10 +253,7 @@ mod tests {
         assert_eq!(string(&entry), b"01ab456789");
         entry.splice(0..1, &[]);
         entry.splice(9..9, &[b"tail", b"s"]);
-        assert_eq!(
-            (string(&entry), entry.deadline()),
-            (&b"1ab456789tails"[..], Some(9))
-        );
+        assert_eq!((string(&entry), entry.deadline()), (&b"1ab456789tails"[..], Some(9)));
     }
 
     #[test]

@@ -53,18 +53,12 @@ impl Policy {
 
     /// The policy of this name, in any case of letters.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|named| named.0.eq_ignore_ascii_case(name))
-            .map(|named| named.1)
+        Self::NAMES.iter().find(|named| named.0.eq_ignore_ascii_case(name)).map(|named| named.1)
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|named| named.1 == self)
-            .map_or("", |named| named.0)
+        Self::NAMES.iter().find(|named| named.1 == self).map_or("", |named| named.0)
     }
 
     /// Whether entries count how often they are used instead of when.
@@ -74,10 +68,7 @@ impl Policy {
 
     /// Whether only keys with a deadline go.
     pub fn is_volatile(self) -> bool {
-        matches!(
-            self,
-            Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl
-        )
+        matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
     }
 }
 
@@ -101,11 +92,7 @@ pub struct Access {
 impl Access {
     /// The clock of a new entry.
     pub(super) fn fresh(&self) -> u32 {
-        if self.lfu {
-            self.minute() << 8 | u32::from(LFU_NEW)
-        } else {
-            self.tick()
-        }
+        if self.lfu { self.minute() << 8 | u32::from(LFU_NEW) } else { self.tick() }
     }
 
     /// Marks a use.
@@ -128,11 +115,7 @@ impl Access {
     /// The counter of an LFU clock after its decay.
     pub(super) fn frequency(&self, clock: u32) -> u8 {
         let passed = self.minute().wrapping_sub(clock >> 8) & 0x00ff_ffff;
-        let periods = if self.decay_minutes == 0 {
-            0
-        } else {
-            passed / u32::from(self.decay_minutes)
-        };
+        let periods = if self.decay_minutes == 0 { 0 } else { passed / u32::from(self.decay_minutes) };
         (clock as u8).saturating_sub(periods.min(255) as u8)
     }
 

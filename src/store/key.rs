@@ -17,11 +17,7 @@ pub struct Key<'a> {
 impl<'a> Key<'a> {
     /// Hashes a key with the cluster's seed.
     pub fn new(bytes: &'a [u8], seed: u64) -> Self {
-        Self {
-            bytes,
-            hash: hash(bytes, seed),
-            slot: slot(bytes),
-        }
+        Self { bytes, hash: hash(bytes, seed), slot: slot(bytes) }
     }
 }
 

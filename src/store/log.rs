@@ -61,23 +61,10 @@ impl Log {
     pub fn append<'a>(&mut self, db: u8, args: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
         let len = 1 + command_len(args.clone());
         self.end += (len + 4) as u64;
-        if self.limit == 0 {
-            return;
+        if self.limit > 0 {
+            put_record(&mut self.bytes, db, args);
+            self.trim();
         }
-        self.bytes.extend((len as u32).to_le_bytes());
-        self.bytes.push_back(db);
-        let mut number = itoa::Buffer::new();
-        self.bytes.push_back(b'*');
-        self.bytes.extend(number.format(args.len()).as_bytes());
-        self.bytes.extend(b"\r\n");
-        for arg in args {
-            self.bytes.push_back(b'$');
-            self.bytes.extend(number.format(arg.len()).as_bytes());
-            self.bytes.extend(b"\r\n");
-            self.bytes.extend(arg);
-            self.bytes.extend(b"\r\n");
-        }
-        self.trim();
     }
 
     /// Appends records that another node's log holds, as they are.
@@ -120,6 +107,28 @@ impl Log {
             }
             self.bytes.drain(..record);
         }
+    }
+}
+
+/// Appends the record of the effect that is made of `args`, in database `db`.
+pub fn put_record<'a>(
+    out: &mut impl for<'b> Extend<&'b u8>,
+    db: u8,
+    args: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) {
+    let len = 1 + command_len(args.clone()) as u32;
+    let mut number = itoa::Buffer::new();
+    let mut put = |bytes: &[u8]| out.extend(bytes);
+    put(&len.to_le_bytes());
+    put(&[db, b'*']);
+    put(number.format(args.len()).as_bytes());
+    put(b"\r\n");
+    for arg in args {
+        put(b"$");
+        put(number.format(arg.len()).as_bytes());
+        put(b"\r\n");
+        put(arg);
+        put(b"\r\n");
     }
 }
 
@@ -173,10 +182,7 @@ mod tests {
             append(&mut kept, &[b"SET", b"k", &vec![b'x'; len]]);
             append(&mut none, &[b"SET", b"k", &vec![b'x'; len]]);
             assert_eq!(kept.end(), none.end());
-            assert_eq!(
-                kept.read(Offset(0), usize::MAX).unwrap().len() as u64,
-                kept.end().0
-            );
+            assert_eq!(kept.read(Offset(0), usize::MAX).unwrap().len() as u64, kept.end().0);
         }
         assert_eq!(none.start(), none.end());
     }

@@ -11,8 +11,9 @@
 /// Items in a page before it is split.
 pub const PAGE: usize = 128;
 
-/// A page is not split below this many bits of hash: it can only be this deep by chance or by an attack on the hash.
-const DEEPEST: u8 = 28;
+/// A page is not split where that would make the directory this many times as long as there are pages: so many equal
+/// leading bits come by an attack on the hash, not by chance. The page then grows beyond its size instead.
+const SPARSEST: usize = 64;
 
 /// What a table holds.
 pub trait Item {
@@ -61,20 +62,13 @@ struct Directory<T: Item> {
 
 impl<T: Item> Default for Page<T> {
     fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            note: T::Note::default(),
-            depth: 0,
-        }
+        Self { items: Vec::new(), note: T::Note::default(), depth: 0 }
     }
 }
 
 impl<T: Item> Default for Ordered<T> {
     fn default() -> Self {
-        Self {
-            shape: Shape::One(Page::default()),
-            len: 0,
-        }
+        Self { shape: Shape::One(Page::default()), len: 0 }
     }
 }
 
@@ -108,10 +102,7 @@ impl<T: Item> Ordered<T> {
         let from = lower_bound(items, hash);
         let run = items[from..].iter().take_while(|item| item.hash() == hash);
         let index = from + run.enumerate().find(|(_, item)| is(item))?.0;
-        Some(Pos {
-            page: number,
-            index: index as u32,
-        })
+        Some(Pos { page: number, index: index as u32 })
     }
 
     /// The item at a position.
@@ -133,7 +124,7 @@ impl<T: Item> Ordered<T> {
     pub fn insert(&mut self, item: T) -> Pos {
         let hash = item.hash();
         let mut number = self.page_of(hash);
-        while self.page(number).items.len() >= PAGE && self.page(number).depth < DEEPEST {
+        while self.page(number).items.len() >= PAGE && self.may_split(number) {
             self.split(number);
             number = self.page_of(hash);
         }
@@ -141,10 +132,7 @@ impl<T: Item> Ordered<T> {
         let index = lower_bound(items, hash);
         items.insert(index, item);
         self.len += 1;
-        Pos {
-            page: number,
-            index: index as u32,
-        }
+        Pos { page: number, index: index as u32 }
     }
 
     /// Takes an item out.
@@ -186,10 +174,8 @@ impl<T: Item> Ordered<T> {
     pub fn iter_from(&self, from: u32) -> impl Iterator<Item = &T> {
         let number = self.page_of(from);
         let first = &self.page(number).items;
-        let rest = self.pages_after(number);
-        first[lower_bound(first, from)..]
-            .iter()
-            .chain(rest.flat_map(|page| &page.items))
+        let rest = self.pages_after(number, from);
+        first[lower_bound(first, from)..].iter().chain(rest.flat_map(|page| &page.items))
     }
 
     /// An item chosen evenly by `random`, which is to give any 64 bits each time it is called.
@@ -208,10 +194,7 @@ impl<T: Item> Ordered<T> {
             let page = (bits >> 32) as usize * pages >> 32;
             let index = (bits as u32 as usize * fullest) >> 32;
             if index < self.page(page as u32).items.len() {
-                return Some(Pos {
-                    page: page as u32,
-                    index: index as u32,
-                });
+                return Some(Pos { page: page as u32, index: index as u32 });
             }
         }
     }
@@ -234,10 +217,7 @@ impl<T: Item> Ordered<T> {
             *budget = budget.saturating_sub(page.items.len());
             let mut note = T::Note::default();
             let before = page.items.len();
-            let gone: Vec<T> = page
-                .items
-                .extract_if(.., |item| sweep.dooms(item, &mut note))
-                .collect();
+            let gone: Vec<T> = page.items.extract_if(.., |item| sweep.dooms(item, &mut note)).collect();
             gone.into_iter().for_each(|item| sweep.takes(item));
             removed += before - page.items.len();
             page.note = note;
@@ -269,15 +249,14 @@ impl<T: Item> Ordered<T> {
         }
     }
 
-    fn pages_after(&self, number: u32) -> impl Iterator<Item = &Page<T>> {
+    /// The pages that follow page `number`, in which `hash` belongs.
+    fn pages_after(&self, number: u32, hash: u32) -> impl Iterator<Item = &Page<T>> {
         let many = match &self.shape {
             Shape::One(_) => None,
             Shape::Many(many) => Some(many),
         };
         let mut last = number;
-        let mut at = many.map_or(0, |many| {
-            many.places.iter().position(|page| *page == number).unwrap_or(0)
-        });
+        let mut at = many.map_or(0, |many| place(hash, many.depth));
         std::iter::from_fn(move || {
             let many = many?;
             // A page that is less deep than the directory fills several places in a row.
@@ -289,43 +268,40 @@ impl<T: Item> Ordered<T> {
         })
     }
 
+    fn may_split(&self, number: u32) -> bool {
+        match &self.shape {
+            Shape::One(_) => true,
+            Shape::Many(many) => {
+                let fits = many.pages[number as usize].depth < many.depth;
+                fits || (many.depth < 32 && many.places.len() < many.pages.len() * SPARSEST)
+            }
+        }
+    }
+
     fn split(&mut self, number: u32) {
         if let Shape::One(one) = &mut self.shape {
             let pages = vec![std::mem::take(one)];
-            self.shape = Shape::Many(Box::new(Directory {
-                depth: 0,
-                places: vec![0],
-                pages,
-            }));
+            self.shape = Shape::Many(Box::new(Directory { depth: 0, places: vec![0], pages }));
         }
         let Shape::Many(many) = &mut self.shape else {
             return;
         };
         let page = &mut many.pages[number as usize];
+        let shared = page.items[0].hash() >> (31 - page.depth) >> 1;
         page.depth += 1;
         let depth = page.depth;
-        let middle = page
-            .items
-            .partition_point(|item| item.hash() >> (32 - depth) & 1 == 0);
+        let middle = page.items.partition_point(|item| item.hash() >> (32 - depth) & 1 == 0);
         let items = page.items.split_off(middle);
         page.items.shrink_to(middle * 3 / 2);
-        let upper = Page {
-            items,
-            note: page.note,
-            depth,
-        };
+        let upper = Page { items, note: page.note, depth };
         if depth > many.depth {
             many.places = many.places.iter().flat_map(|page| [*page, *page]).collect();
             many.depth += 1;
         }
         let new = many.pages.len() as u32;
         many.pages.push(upper);
-        let first = many
-            .places
-            .iter()
-            .position(|page| *page == number)
-            .expect("every page has a place");
         let width = 1 << (many.depth - depth);
+        let first = shared as usize * 2 * width;
         many.places[first + width..first + 2 * width].fill(new);
     }
 }
@@ -435,9 +411,7 @@ mod tests {
                 other += 1;
             }
             if random(&mut seed).is_multiple_of(2) {
-                let gone = (3_000..other)
-                    .filter(|n| n % 2 == 0)
-                    .filter_map(|n| find(&table, n).map(|_| n));
+                let gone = (3_000..other).filter(|n| n % 2 == 0).filter_map(|n| find(&table, n).map(|_| n));
                 for number in gone.collect::<Vec<_>>() {
                     let pos = find(&table, number).unwrap();
                     table.remove(pos);

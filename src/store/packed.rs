@@ -102,11 +102,7 @@ pub fn iter(bytes: &[u8]) -> Iter<'_> {
 /// The elements of a part of the run, which begins and ends where elements do.
 #[inline]
 pub fn iter_in(bytes: &[u8], part: Range<usize>) -> Iter<'_> {
-    Iter {
-        bytes,
-        front: part.start,
-        back: part.end,
-    }
+    Iter { bytes, front: part.start, back: part.end }
 }
 
 /// The texts' values, from either end.
@@ -124,11 +120,7 @@ pub fn pairs(bytes: &[u8]) -> impl Iterator<Item = (Item<'_>, Item<'_>)> {
 pub fn get(bytes: &[u8], index: usize) -> Option<Element<'_>> {
     let count = count(bytes);
     let behind = count.checked_sub(index + 1)?;
-    if index <= behind {
-        iter(bytes).nth(index)
-    } else {
-        iter(bytes).nth_back(behind)
-    }
+    if index <= behind { iter(bytes).nth(index) } else { iter(bytes).nth_back(behind) }
 }
 
 /// The bytes of the `count` elements from `index` on, or of as many as there are.
@@ -231,23 +223,13 @@ impl<'a> Encoded<'a> {
             Item::Bytes(text) => (text_head(&mut head, text.len()), text),
         };
         let (back, back_len) = back(head_len + text.len());
-        Self {
-            head,
-            head_len: head_len as u8,
-            text,
-            back,
-            back_len,
-        }
+        Self { head, head_len: head_len as u8, text, back, back_len }
     }
 
     /// The bytes, in order.
     #[inline]
     pub fn parts(&self) -> [&[u8]; 3] {
-        [
-            &self.head[..usize::from(self.head_len)],
-            self.text,
-            &self.back[..usize::from(self.back_len)],
-        ]
+        [&self.head[..usize::from(self.head_len)], self.text, &self.back[..usize::from(self.back_len)]]
     }
 
     /// Number of bytes.
@@ -427,10 +409,7 @@ impl<'a> Iterator for Iter<'a> {
         let start = self.front;
         let (value, len) = decode(&self.bytes[start..self.back]);
         self.front = start + len + back_len(len);
-        Some(Element {
-            value,
-            range: start..self.front,
-        })
+        Some(Element { value, range: start..self.front })
     }
 }
 
@@ -442,10 +421,7 @@ impl DoubleEndedIterator for Iter<'_> {
         }
         let end = self.back;
         self.back = start_of_last(&self.bytes[..end]);
-        Some(Element {
-            value: decode(&self.bytes[self.back..end]).0,
-            range: self.back..end,
-        })
+        Some(Element { value: decode(&self.bytes[self.back..end]).0, range: self.back..end })
     }
 }
 

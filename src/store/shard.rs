@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use ringfort_cluster::{Epoch, ShardId};
+use ringfort_cluster::{Epoch, Member, Offset, ShardId, Version};
 
 use super::{
     copy::{Copies, Position},
@@ -44,8 +44,17 @@ pub struct Core {
     pub role: Role,
     /// The epoch of the data: of which epoch's log [`Log::end`] is a position.
     pub epoch: Epoch,
+    /// It follows no epoch below this one: what it has promised to the leader that looked for a new primary.
+    pub refuses_below: Epoch,
+    /// The version of the topology by which a primary made or fed the copy here: an older one, which may not know of
+    /// the copy yet, is no reason to drop it.
+    pub fed_at: Version,
+    /// The version of the topology by which it was sealed.
+    pub sealed_at: Version,
     /// Its writes.
     pub log: Log,
+    /// How far replicas have acknowledged the log.
+    pub acked: Vec<(Member, Offset)>,
     /// Copies of it that are being made for other nodes.
     pub copies: Copies,
     /// Bytes that its entries take.
@@ -97,7 +106,11 @@ impl Shard {
             id,
             role: Role::Absent,
             epoch: Epoch(0),
+            refuses_below: Epoch(0),
+            fed_at: Version(0),
+            sealed_at: Version(0),
             log: Log::default(),
+            acked: Vec::new(),
             copies: Copies::default(),
             used: 0,
             used_by: [0; DATABASES as usize],
@@ -107,12 +120,7 @@ impl Shard {
             soonest: u64::MAX,
             dropped: Vec::new(),
         };
-        Self {
-            core,
-            first_slot: id.0 * slots,
-            slots,
-            databases: Default::default(),
-        }
+        Self { core, first_slot: id.0 * slots, slots, databases: Default::default() }
     }
 
     /// Its slots.
@@ -125,9 +133,7 @@ impl Shard {
     }
 
     fn table_at(&self, db: u8, table: u16) -> &Ordered<Entry> {
-        let tables = self.databases[usize::from(db)]
-            .as_ref()
-            .expect("a place is in a table");
+        let tables = self.databases[usize::from(db)].as_ref().expect("a place is in a table");
         &tables[usize::from(table)]
     }
 
@@ -263,12 +269,7 @@ impl Shard {
         for db in 0..DATABASES {
             let mut gone = (0, 0);
             for table in self.databases[usize::from(db)].iter_mut().flatten() {
-                let mut sweep = Expired {
-                    now,
-                    soonest,
-                    gone,
-                    removed: |entry| removed(db, entry),
-                };
+                let mut sweep = Expired { now, soonest, gone, removed: |entry| removed(db, entry) };
                 table.sweep(&mut budget, &mut sweep);
                 (soonest, gone) = (sweep.soonest, sweep.gone);
             }
@@ -288,6 +289,16 @@ impl Shard {
         let (after, before) = (tables[start..].iter(), tables[..start].iter());
         let table = after.chain(before).find(|table| !table.is_empty())?;
         Some(table.get(table.sample(random)?))
+    }
+
+    /// Visits live and dead entries alike for a copy: database, key, value and deadline of each. See [`Shard::walk`].
+    pub fn walk_for_copy(
+        &self,
+        from: Position,
+        count: usize,
+        mut visit: impl FnMut(u8, &[u8], Value<'_>, Option<u64>),
+    ) -> Option<Position> {
+        self.walk(from, count, |db, entry| visit(db, entry.key(), entry.value(), entry.deadline()))
     }
 
     /// Visits entries from a position on, in the order of (slot, database, hash), at least `count` of them if there

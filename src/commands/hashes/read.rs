@@ -203,11 +203,7 @@ impl Draw {
         if values && size > (i64::MAX / 2) as usize {
             return Err(TOO_MANY);
         }
-        Ok(Some(Self {
-            count: size,
-            repeats: count < 0,
-            values,
-        }))
+        Ok(Some(Self { count: size, repeats: count < 0, values }))
     }
 
     fn write(&self, out: &mut Reply, hash: HashRef<'_>, dice: &mut Dice) -> Result<(), CommandError> {
@@ -321,10 +317,8 @@ mod tests {
 
     /// The strings of a reply, in order of their text.
     fn sorted(reply: &str) -> Vec<&str> {
-        let mut words: Vec<_> = reply
-            .split(' ')
-            .filter(|word| !word.is_empty() && !word.starts_with(['$', '*', '%']))
-            .collect();
+        let mut words: Vec<_> =
+            reply.split(' ').filter(|word| !word.is_empty() && !word.starts_with(['$', '*', '%'])).collect();
         words.sort_unstable();
         words
     }
@@ -347,10 +341,7 @@ mod tests {
             ] {
                 assert_eq!(bench.run(command), reply, "{command}");
             }
-            assert_eq!(
-                sorted(&bench.run("hgetall h")),
-                ["-5", "1", "77", "a", "b", "d", "text"]
-            );
+            assert_eq!(sorted(&bench.run("hgetall h")), ["-5", "1", "77", "a", "b", "d", "text"]);
             assert_eq!(sorted(&bench.run("hkeys h")), ["77", "a", "b", "d"]);
             assert_eq!(sorted(&bench.run("hvals h")), ["-5", "1", "text"]);
             bench.resp = Resp::V3;
@@ -385,11 +376,7 @@ mod tests {
         let reply = bench.run("hrandfield h 100 withvalues");
         let words: BTreeSet<_> = sorted(&reply).into_iter().collect();
         assert_eq!(words.iter().filter(|word| word.starts_with('f')).count(), 100);
-        assert!(
-            words
-                .iter()
-                .all(|word| words.contains(word.trim_start_matches('f')))
-        );
+        assert!(words.iter().all(|word| words.contains(word.trim_start_matches('f'))));
     }
 
     #[test]

@@ -83,11 +83,7 @@ pub(super) const HDEL: Command = Command {
             Some(_) => edit::remove(&mut entry, args.slice(2..).iter()),
         };
         cx.out.count(removed);
-        Ok(if removed > 0 {
-            Done::Changed
-        } else {
-            Done::Unchanged
-        })
+        Ok(if removed > 0 { Done::Changed } else { Done::Unchanged })
     }),
     ..SET
 };
@@ -96,10 +92,7 @@ pub(super) const HINCRBY: Command = Command {
     name: "hincrby",
     summary: "Adds an integer to the value of a field of a hash, which counts as 0 if it has none",
     arity: 4,
-    keys: &[KeySpec::at(
-        1,
-        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE),
-    )],
+    keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
         let by = parse::integer(args.at(3))?;
         let mut entry = cx.db.edit(cx.keys[0]);
@@ -123,26 +116,21 @@ pub(super) const HINCRBYFLOAT: Command = Command {
     summary: "Adds a number to the value of a field of a hash, which counts as 0 if it has none",
     since: "2.6.0",
     arity: 4,
-    keys: &[KeySpec::at(
-        1,
-        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE),
-    )],
+    keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
         let [key, field] = [args.at(1), args.at(2)];
         let zero = LongDouble::from(0);
         let by = LongDouble::parse(args.at(3)).ok_or(CommandError::NotFloat)?;
         // Adding nothing fails for what is not finite.
-        by.checked_add(zero)
-            .ok_or(CommandError::other("ERR value is NaN or Infinity"))?;
+        by.checked_add(zero).ok_or(CommandError::other("ERR value is NaN or Infinity"))?;
         let mut entry = cx.db.edit(cx.keys[0]);
         let old = match hash_of(entry.value())?.and_then(|hash| hash.get(field)) {
             None => zero,
             Some(value) => LongDouble::parse(value.as_bytes(&mut itoa::Buffer::new()))
                 .ok_or(CommandError::other("ERR hash value is not a float"))?,
         };
-        let new = old
-            .checked_add(by)
-            .ok_or(CommandError::other("ERR increment would produce NaN or Infinity"))?;
+        let new =
+            old.checked_add(by).ok_or(CommandError::other("ERR increment would produce NaN or Infinity"))?;
         let mut text = Vec::new();
         new.format(&mut text);
         edit::set(&mut entry, std::iter::once((field, &text[..])), cx.limits);
@@ -229,13 +217,7 @@ mod tests {
         bench.run("hset h a 1");
         let deadline = Some(bench.now + 5_000);
         bench.with("h", |entry| entry.set_deadline(deadline));
-        for command in [
-            "hset h b 1",
-            "hset h a 2 b 3",
-            "hincrby h a 1",
-            "hset h c 1",
-            "hdel h a",
-        ] {
+        for command in ["hset h b 1", "hset h a 2 b 3", "hincrby h a 1", "hset h c 1", "hdel h a"] {
             bench.run(command);
             assert_eq!(bench.with("h", |entry| entry.deadline()), deadline, "{command}");
         }
@@ -251,14 +233,8 @@ mod tests {
         let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value ";
         for (command, reply) in [
             ("hset s a", "-ERR wrong number of arguments for 'hset' command "),
-            (
-                "hset s a 1 b",
-                "-ERR wrong number of arguments for 'hset' command ",
-            ),
-            (
-                "hmset s a 1 b",
-                "-ERR wrong number of arguments for 'hmset' command ",
-            ),
+            ("hset s a 1 b", "-ERR wrong number of arguments for 'hset' command "),
+            ("hmset s a 1 b", "-ERR wrong number of arguments for 'hmset' command "),
             ("hset s a 1", wrong),
             ("hmset s a 1", wrong),
             ("hsetnx s a 1", wrong),
@@ -273,10 +249,7 @@ mod tests {
             ("hincrbyfloat s f nan", "-ERR value is not a valid float "),
             ("hincrbyfloat s f -inf", "-ERR value is NaN or Infinity "),
             ("hincrbyfloat h f 1", "-ERR hash value is not a float "),
-            (
-                "hincrbyfloat h big 1e4932",
-                "-ERR increment would produce NaN or Infinity ",
-            ),
+            ("hincrbyfloat h big 1e4932", "-ERR increment would produce NaN or Infinity "),
         ] {
             assert_eq!(bench.run(command), reply, "{command}");
         }

@@ -68,10 +68,7 @@ const POP: Command = Command {
     complexity: "O(N) where N is the number of elements returned",
     arity: -2,
     flags: Flags::WRITE.and(Flags::FAST),
-    keys: &[KeySpec::at(
-        1,
-        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE),
-    )],
+    keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
     ..Command::BASE
 };
 
@@ -123,10 +120,7 @@ pub(super) const LMPOP: Command = Command {
     complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
     arity: -4,
     flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
-    keys: &[KeySpec::counted(
-        1,
-        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE),
-    )],
+    keys: &[KeySpec::counted(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
         let (keys, rest) = numbered_keys(args, 1)?;
         let (from, most) = parse_lmpop(rest)?;

@@ -120,12 +120,7 @@ impl Search {
     fn parse(args: Args<'_>) -> Result<Self, CommandError> {
         const ZERO_RANK: &str = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... \
                                  or use negative to start from the end of the list";
-        let mut search = Self {
-            from: End::Front,
-            skip: 0,
-            count: None,
-            max_len: 0,
-        };
+        let mut search = Self { from: End::Front, skip: 0, count: None, max_len: 0 };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
             let value = rest.next().ok_or(CommandError::Syntax)?;
@@ -160,20 +155,14 @@ impl Search {
             }
             End::Back => {
                 let items = list.iter_back_from(len - 1).take(looked_at).enumerate();
-                let found = items
-                    .filter(|(_, item)| is(*item))
-                    .map(|(index, _)| len - 1 - index);
+                let found = items.filter(|(_, item)| is(*item)).map(|(index, _)| len - 1 - index);
                 found.skip(skip).take(most).collect()
             }
         }
     }
 }
 
-const CHANGE: Command = Command {
-    group: Group::List,
-    flags: Flags::WRITE,
-    ..Command::BASE
-};
+const CHANGE: Command = Command { group: Group::List, flags: Flags::WRITE, ..Command::BASE };
 
 pub(super) const LSET: Command = Command {
     name: "lset",

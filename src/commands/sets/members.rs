@@ -6,11 +6,7 @@ use crate::{
     store::{objects::set::SetRef, packed::Item},
 };
 
-const WRITE: Command = Command {
-    group: Group::Set,
-    flags: Flags::WRITE.and(Flags::FAST),
-    ..Command::BASE
-};
+const WRITE: Command = Command { group: Group::Set, flags: Flags::WRITE.and(Flags::FAST), ..Command::BASE };
 
 pub(super) const SADD: Command = Command {
     name: "sadd",
@@ -211,10 +207,7 @@ mod tests {
         }
         bench.run("sadd a 5 03");
         assert_eq!(bench.encoding("a"), "listpack");
-        assert_eq!(
-            bench.run("smembers a"),
-            "*6 $20 -9223372036854775808 $1 1 $1 2 $1 5 $5 70000 $2 03 "
-        );
+        assert_eq!(bench.run("smembers a"), "*6 $20 -9223372036854775808 $1 1 $1 2 $1 5 $5 70000 $2 03 ");
         for number in 0..512 {
             bench.run(&format!("sadd i {number}"));
         }
@@ -228,10 +221,7 @@ mod tests {
         }
         assert_eq!(bench.encoding("p"), "listpack");
         bench.run("sadd p 128");
-        assert_eq!(
-            (bench.encoding("p"), bench.run("scard p").as_str()),
-            ("hashtable", ":129 ")
-        );
+        assert_eq!((bench.encoding("p"), bench.run("scard p").as_str()), ("hashtable", ":129 "));
         bench.run("srem p 128 m1");
         assert_eq!(bench.encoding("p"), "hashtable");
     }
@@ -247,17 +237,11 @@ mod tests {
             let all = members.join(" ");
             assert_eq!(primary.run(&format!("sadd s {all}")), ":4 ");
             assert_eq!(primary.encoding("s"), encoding);
-            assert_eq!(
-                primary.run(&format!("sadd s {} {}", members[1], members[1])),
-                ":0 "
-            );
+            assert_eq!(primary.run(&format!("sadd s {} {}", members[1], members[1])), ":0 ");
             assert_eq!(primary.run(&format!("sadd s {}", members[1])), ":0 ");
             assert_eq!(primary.run(&format!("sismember s {}", members[3])), ":1 ");
             assert_eq!(primary.run("sismember s 77"), ":0 ");
-            assert_eq!(
-                primary.run(&format!("smismember s {} no 400000", members[0])),
-                "*3 :1 :0 :0 "
-            );
+            assert_eq!(primary.run(&format!("smismember s {} no 400000", members[0])), "*3 :1 :0 :0 ");
             assert_eq!(primary.run("sadd s 90000"), ":1 ");
             assert_eq!(primary.run(&format!("srem s {} no", members[0])), ":1 ");
             assert_eq!(primary.run("srem s no"), ":0 ");

@@ -19,10 +19,7 @@ pub(super) const SPOP: Command = Command {
     complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
     arity: -2,
     flags: Flags::WRITE.and(Flags::FAST),
-    keys: &[KeySpec::at(
-        1,
-        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE),
-    )],
+    keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
         let count = match args.len() {
             2 => None,
@@ -155,10 +152,7 @@ mod tests {
 
     fn members(reply: &str) -> BTreeSet<String> {
         let words = reply.split(' ').skip(1).filter(|word| !word.is_empty());
-        words
-            .filter(|word| !word.starts_with('$'))
-            .map(str::to_owned)
-            .collect()
+        words.filter(|word| !word.starts_with('$')).map(str::to_owned).collect()
     }
 
     /// Sets of 200 members in each form.
@@ -167,10 +161,7 @@ mod tests {
         benches[1].limits.set_max_listpack_entries = 200;
         let prefixes = ["", "m", "m"];
         for ((bench, prefix), encoding) in
-            benches
-                .iter_mut()
-                .zip(prefixes)
-                .zip(["intset", "listpack", "hashtable"])
+            benches.iter_mut().zip(prefixes).zip(["intset", "listpack", "hashtable"])
         {
             for number in 0..200 {
                 bench.run(&format!("sadd s {prefix}{number}"));
@@ -193,11 +184,7 @@ mod tests {
             replica.follow(&mut primary);
             let left = members(&primary.run("smembers s"));
             assert_eq!(left, members(&replica.run("smembers s")));
-            let popped: BTreeSet<_> = [&one, &more, &many, &left]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect();
+            let popped: BTreeSet<_> = [&one, &more, &many, &left].into_iter().flatten().cloned().collect();
             assert_eq!((left.len(), popped), (39, all));
             assert_eq!(members(&primary.run("spop s 99")), left);
             assert_eq!(primary.effects(), "DEL s");
@@ -223,10 +210,7 @@ mod tests {
             let repeated = bench.run("srandmember s -500");
             assert!(repeated.starts_with("*500 ") && members(&repeated).is_subset(&all));
             assert_eq!(bench.run("srandmember s 0"), "*0 ");
-            assert_eq!(
-                (bench.run("scard s").as_str(), bench.effects().as_str()),
-                (":200 ", "")
-            );
+            assert_eq!((bench.run("scard s").as_str(), bench.effects().as_str()), (":200 ", ""));
         }
     }
 
@@ -249,10 +233,7 @@ mod tests {
             ("srandmember s 1", wrong),
             ("srandmember s x", "-ERR value is not an integer or out of range "),
             ("srandmember s 1 2", "-ERR syntax error "),
-            (
-                "srandmember a -9223372036854775807",
-                "-ERR value is out of range ",
-            ),
+            ("srandmember a -9223372036854775807", "-ERR value is out of range "),
             (
                 "srandmember no -9223372036854775808",
                 "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807 ",

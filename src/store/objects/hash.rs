@@ -53,19 +53,13 @@ impl Field {
         }
         body.extend_from_slice(field);
         body.extend_from_slice(value);
-        Self {
-            hash,
-            body: body.into_boxed_slice(),
-        }
+        Self { hash, body: body.into_boxed_slice() }
     }
 
     fn parts(&self) -> (&[u8], &[u8]) {
         let body = &self.body;
         let (head, len) = match body[0] {
-            255 => (
-                5,
-                u32::from_le_bytes([body[1], body[2], body[3], body[4]]) as usize,
-            ),
+            255 => (5, u32::from_le_bytes([body[1], body[2], body[3], body[4]]) as usize),
             len => (1, usize::from(len)),
         };
         body[head..].split_at(len)
@@ -79,11 +73,7 @@ impl Field {
 impl Hash {
     /// An empty hash whose fields are ordered by this seed.
     pub fn new(seed: u64) -> Self {
-        Self {
-            fields: Ordered::default(),
-            seed,
-            bytes: 0,
-        }
+        Self { fields: Ordered::default(), seed, bytes: 0 }
     }
 
     /// A hash of the fields and values of a packed run.
@@ -222,9 +212,9 @@ impl<'a> HashRef<'a> {
     pub fn each(self, mut visit: impl FnMut(Item<'a>, Item<'a>)) {
         match self {
             Self::Small(run) => packed::pairs(run).for_each(|(field, value)| visit(field, value)),
-            Self::Large(hash) => hash
-                .iter()
-                .for_each(|(field, value)| visit(Item::Bytes(field), Item::Bytes(value))),
+            Self::Large(hash) => {
+                hash.iter().for_each(|(field, value)| visit(Item::Bytes(field), Item::Bytes(value)))
+            }
         }
     }
 
@@ -255,9 +245,7 @@ mod tests {
         let (mut hash, mut map) = (Hash::new(7), BTreeMap::new());
         let mut state = 1u64;
         for round in 0..20_000u64 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(round | 1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round | 1);
             let number = state >> 54;
             let field = vec![b'f'; (number % 400) as usize];
             let field = [&number.to_le_bytes()[..], &field].concat();
@@ -265,10 +253,7 @@ mod tests {
                 assert_eq!(hash.remove(&field), map.remove(&field).is_some());
             } else {
                 let value = vec![b'v'; (state >> 30 & 127) as usize];
-                assert_eq!(
-                    hash.set(&field, &value),
-                    map.insert(field.clone(), value).is_none()
-                );
+                assert_eq!(hash.set(&field, &value), map.insert(field.clone(), value).is_none());
             }
             assert_eq!(hash.get(&field), map.get(&field).map(|value| &value[..]));
             assert_eq!(hash.len(), map.len());

@@ -127,14 +127,7 @@ mod tests {
 
     #[test]
     fn damage_is_noticed() {
-        for bad in [
-            &[][..],
-            &[3],
-            &[2, 1],
-            &[2, 1, 0, 1, 0],
-            &[2, 1, 0, 0, 0],
-            &[8, 1, 2, 3, 4],
-        ] {
+        for bad in [&[][..], &[3], &[2, 1], &[2, 1, 0, 1, 0], &[2, 1, 0, 0, 0], &[8, 1, 2, 3, 4]] {
             assert!(!is_well_formed(bad), "{bad:?}");
         }
         assert!(is_well_formed(&EMPTY) && is_well_formed(&[2, 0xff, 0xff, 1, 0]));

@@ -40,14 +40,8 @@ impl NodeLimit {
     /// What `list-max-listpack-size` says: -1 to -5 for 4 to 64 KiB, else a number of elements.
     pub fn new(setting: i32) -> Self {
         match usize::try_from(setting) {
-            Ok(count) => Self {
-                bytes: Self::SAFE_BYTES,
-                count: count.clamp(1, packed::MOST),
-            },
-            Err(_) => Self {
-                bytes: 4096 << (setting.unsigned_abs().min(5) - 1),
-                count: packed::MOST,
-            },
+            Ok(count) => Self { bytes: Self::SAFE_BYTES, count: count.clamp(1, packed::MOST) },
+            Err(_) => Self { bytes: 4096 << (setting.unsigned_abs().min(5) - 1), count: packed::MOST },
         }
     }
 
@@ -59,10 +53,7 @@ impl NodeLimit {
     /// Whether this list, which has become shorter, is to be a small one again: at half of the limit, so that one
     /// at the border does not go to and fro.
     pub fn shrinks(self, list: &List) -> Option<&[u8]> {
-        let half = Self {
-            bytes: self.bytes / 2,
-            count: self.count / 2,
-        };
+        let half = Self { bytes: self.bytes / 2, count: self.count / 2 };
         match list.nodes.front() {
             Some(node) if list.nodes.len() == 1 && half.allows(node.len(), list.len) => Some(node),
             _ => None,
@@ -154,10 +145,7 @@ impl List {
         let (node, inside) = self.locate(index);
         let run = &self.nodes[node];
         let range = packed::range_of(run, inside, 1);
-        if limit.allows(
-            run.len() - range.len() + packed::encoded_len(text),
-            packed::count(run),
-        ) {
+        if limit.allows(run.len() - range.len() + packed::encoded_len(text), packed::count(run)) {
             self.change(node, |run| packed::replace(run, range, text));
         } else {
             self.remove(index, 1);
@@ -266,10 +254,7 @@ impl List {
     fn add_element_node(&mut self, node: usize, element: &Encoded<'_>) {
         let mut run = Vec::with_capacity((HEAD + element.len()).max(FIRST_CAPACITY));
         run.extend_from_slice(&packed::head(1));
-        element
-            .parts()
-            .iter()
-            .for_each(|part| run.extend_from_slice(part));
+        element.parts().iter().for_each(|part| run.extend_from_slice(part));
         self.add_node(node, run);
     }
 
@@ -398,12 +383,8 @@ impl<'a> ListRef<'a> {
                 (run, packed::range_of(run, inside, 0).start..run.len(), rest)
             }
         };
-        let rest = rest
-            .into_iter()
-            .flat_map(|(list, node)| list.nodes.range(node + 1..));
-        packed::iter_in(run, part)
-            .chain(rest.flat_map(|run| packed::iter(run)))
-            .map(|element| element.value)
+        let rest = rest.into_iter().flat_map(|(list, node)| list.nodes.range(node + 1..));
+        packed::iter_in(run, part).chain(rest.flat_map(|run| packed::iter(run))).map(|element| element.value)
     }
 
     /// The element at `index`, the one before it, and so on to the first.
@@ -415,9 +396,7 @@ impl<'a> ListRef<'a> {
                 (run, HEAD..packed::range_of(run, inside, 1).end, rest)
             }
         };
-        let rest = rest
-            .into_iter()
-            .flat_map(|(list, node)| list.nodes.range(..node).rev());
+        let rest = rest.into_iter().flat_map(|(list, node)| list.nodes.range(..node).rev());
         packed::iter_in(run, part)
             .rev()
             .chain(rest.flat_map(|run| packed::iter(run).rev()))
@@ -545,11 +524,7 @@ mod tests {
         for number in 0..20_000u32 {
             list.insert(number as usize / 2, format!("value {number}").as_bytes(), limit);
         }
-        assert!(
-            list.nodes
-                .iter()
-                .all(|node| limit.allows(node.len(), packed::count(node)))
-        );
+        assert!(list.nodes.iter().all(|node| limit.allows(node.len(), packed::count(node))));
         assert!(list.nodes.len() < 150, "{}", list.nodes.len());
         list.remove(100, 19_800);
         assert!(list.heap_bytes() < 10_000, "{}", list.heap_bytes());

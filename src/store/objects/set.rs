@@ -46,11 +46,7 @@ impl Member {
 impl Set {
     /// An empty set whose members are ordered by this seed.
     pub fn new(seed: u64) -> Self {
-        Self {
-            members: Ordered::default(),
-            seed,
-            bytes: 0,
-        }
+        Self { members: Ordered::default(), seed, bytes: 0 }
     }
 
     /// A set with the members of another one.
@@ -88,10 +84,7 @@ impl Set {
         if self.find(hash, text).is_some() {
             return false;
         }
-        let member = Member {
-            hash,
-            text: text.into(),
-        };
+        let member = Member { hash, text: text.into() };
         self.bytes += member.heap_bytes();
         self.members.insert(member);
         true
@@ -338,12 +331,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: SetLimits = SetLimits {
-        ints: 8,
-        packed: 6,
-        text: 10,
-        seed: 3,
-    };
+    const LIMITS: SetLimits = SetLimits { ints: 8, packed: 6, text: 10, seed: 3 };
 
     fn texts(set: SetRef<'_>) -> BTreeSet<Vec<u8>> {
         let mut all = BTreeSet::new();

@@ -1,0 +1,249 @@
+//! A client's socket: it feeds the session and sends its output.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{net::TcpStream, sync::Notify};
+
+use super::EventLoop;
+use crate::{
+    clients::{Client, Door, Replies, Shared},
+    commands::{CommandError, Reply},
+    routing::{Completion, ConnKey},
+    session::Session,
+};
+
+/// A connection with more bytes than this to send is not read from.
+const UNSENT_LIMIT: usize = 1 << 20;
+
+pub(super) struct Connection {
+    pub(super) dirty: Cell<bool>,
+    key: ConnKey,
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    session: RefCell<Session>,
+    /// What came and was not used yet: an incomplete command, or commands behind one that waits.
+    input: RefCell<Vec<u8>>,
+    unsent: RefCell<VecDeque<Bytes>>,
+    /// Wakes the task to go on reading, or to end.
+    resume: Notify,
+    /// Its commands have run on this node since it was last sent anything.
+    ran_here: Cell<bool>,
+    broken: Cell<bool>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        of: &Rc<EventLoop>,
+        door: Door,
+        stream: TcpStream,
+        peer: SocketAddr,
+        key: ConnKey,
+    ) -> io::Result<Rc<Self>> {
+        stream.set_nodelay(true)?;
+        let now = of.node.clock.boot();
+        let shared = of.node.clients.enter(peer, stream.local_addr()?, now);
+        let client = Client {
+            shared: Arc::clone(&shared),
+            door,
+            db: 0,
+            authenticated: of.node.config.load().requirepass.is_empty(),
+            resp3: false,
+            replies: Replies::On,
+            no_touch: false,
+            readonly: false,
+            closing: false,
+        };
+        Ok(Rc::new(Self {
+            dirty: Cell::new(false),
+            key,
+            stream,
+            shared,
+            session: RefCell::new(Session::new(client, key)),
+            input: RefCell::default(),
+            unsent: RefCell::default(),
+            resume: Notify::new(),
+            ran_here: Cell::new(false),
+            broken: Cell::new(false),
+        }))
+    }
+
+    pub(super) fn complete(&self, completion: &Completion) {
+        let mut session = self.session.borrow_mut();
+        session.complete(completion.hole, &completion.reply, &completion.written);
+        if !self.input.borrow().is_empty() && session.may_go_on() {
+            self.resume.notify_one();
+        }
+    }
+
+    /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the client
+    /// is told so, and the connection ends.
+    pub(super) fn flush(&self, serves: bool) {
+        let ran_here = self.ran_here.replace(false);
+        let mut session = self.session.borrow_mut();
+        if ran_here && !serves {
+            session.output.withdraw();
+            let text = "UNKNOWN This node lost its right to serve while it ran this; \
+                        whether a write was applied is not known";
+            session.output.tail().error(&CommandError::other(text));
+            session.client.closing = true;
+        }
+        let mut unsent = self.unsent.borrow_mut();
+        if unsent.is_empty() && session.output.ready().shared.is_empty() {
+            let reply = session.output.take_ready();
+            if let Some(rest) = self.send(reply.bytes.as_slice()) {
+                unsent.push_back(Bytes::copy_from_slice(&reply.bytes[rest..]));
+            }
+            session.output.give_back(reply.bytes);
+        } else {
+            put(session.output.take_ready(), &mut unsent);
+            while let Some(front) = unsent.front_mut() {
+                match self.send(front) {
+                    None => drop(unsent.pop_front()),
+                    Some(rest) => {
+                        front.advance(rest);
+                        break;
+                    }
+                }
+            }
+        }
+        let done = session.client.closing && session.output.holes() == 0;
+        if done || self.broken.get() || !unsent.is_empty() {
+            self.resume.notify_one();
+        }
+    }
+
+    /// Sends bytes. Returns where the rest begins if the socket did not take all.
+    fn send(&self, bytes: &[u8]) -> Option<usize> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.try_write(&bytes[sent..]) {
+                Ok(0) => break,
+                Ok(n) => sent += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(sent),
+                Err(_) => break,
+            }
+        }
+        if sent < bytes.len() {
+            self.broken.set(true);
+        }
+        None
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.unsent.borrow().iter().map(Bytes::len).sum()
+    }
+
+    fn is_over(&self) -> bool {
+        let session = self.session.borrow();
+        let told_all = session.output.holes() == 0
+            && session.output.ready().is_empty()
+            && self.unsent.borrow().is_empty();
+        self.broken.get() || self.shared.is_killed() || (session.client.closing && told_all)
+    }
+
+    /// Reads what has come and runs it. Returns `false` at the end of the stream.
+    fn read(&self, of: &Rc<EventLoop>) -> bool {
+        let mut buffer = of.buffer.borrow_mut();
+        loop {
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(n) => {
+                    of.node.stats.bytes_in.add(n as u64);
+                    let full = n == buffer.len();
+                    self.run(of, &buffer[..n]);
+                    if !full || !self.wants_input() {
+                        return true;
+                    }
+                }
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// Runs the commands in what is kept from before and in `fresh`.
+    fn run(&self, of: &Rc<EventLoop>, fresh: &[u8]) {
+        let mut input = self.input.borrow_mut();
+        let mut session = self.session.borrow_mut();
+        of.with_router(|router| {
+            router.turn();
+            self.shared.active.store(router.now.boot, Ordering::Relaxed);
+            if input.is_empty() {
+                let used = session.receive(fresh, router);
+                input.extend_from_slice(&fresh[used..]);
+            } else {
+                input.extend_from_slice(fresh);
+                let used = session.receive(&input, router);
+                input.drain(..used);
+                if input.is_empty() {
+                    *input = Vec::new();
+                }
+            }
+            self.ran_here.set(self.ran_here.get() | std::mem::take(&mut router.ran));
+            // A completion may be for this very session, which is in use until here.
+            drop(session);
+            drop(input);
+        });
+        of.mark(&self.dirty, self.key);
+    }
+
+    fn wants_input(&self) -> bool {
+        self.session.borrow().may_go_on() && self.unsent_bytes() < UNSENT_LIMIT
+    }
+}
+
+/// Queues a reply: its bytes, with the values that it shares between them.
+fn put(reply: Reply, unsent: &mut VecDeque<Bytes>) {
+    let Reply { bytes, shared, .. } = reply;
+    let mut bytes = Bytes::from(bytes);
+    let mut done = 0;
+    for (at, value) in shared {
+        unsent.push_back(bytes.split_to(at - done));
+        done = at;
+        unsent.push_back(value);
+    }
+    unsent.push_back(bytes);
+    unsent.retain(|piece| !piece.is_empty());
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>) {
+    let this = &*connection;
+    loop {
+        let reads = this.wants_input();
+        let writes = !this.unsent.borrow().is_empty();
+        tokio::select! {
+            ready = this.stream.readable(), if reads => {
+                if ready.is_err() || !this.read(&of) {
+                    break;
+                }
+            }
+            ready = this.stream.writable(), if writes => {
+                if ready.is_err() {
+                    break;
+                }
+                of.mark(&this.dirty, this.key);
+                tokio::task::yield_now().await;
+            }
+            () = this.resume.notified() => {
+                if this.wants_input() && !this.input.borrow().is_empty() {
+                    this.run(&of, &[]);
+                }
+            }
+            () = this.shared.wake.notified() => {}
+        }
+        if this.is_over() {
+            break;
+        }
+    }
+    of.clients.borrow_mut().remove(&this.key);
+    of.node.clients.leave(this.shared.id);
+    of.router.borrow_mut().forget(this.key);
+}

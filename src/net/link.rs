@@ -1,0 +1,232 @@
+//! Links between nodes: this loop's to each peer, by which it sends requests, and those by which peers send theirs.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::TcpStream as StdStream,
+    rc::Rc,
+    time::Duration,
+};
+
+use tokio::{net::TcpStream, sync::Notify};
+
+use super::EventLoop;
+use crate::{
+    bus::Purpose,
+    routing::{ConnKey, PeerIndex, PeerQueue, frame},
+};
+
+/// Pause between two attempts to reach a peer.
+const RECONNECT: Duration = Duration::from_millis(20);
+
+/// Time that an attempt may take.
+const CONNECT_LIMIT: Duration = Duration::from_millis(500);
+
+/// This loop's link to one peer.
+#[derive(Default)]
+pub(super) struct Link {
+    stream: RefCell<Option<Rc<TcpStream>>>,
+    /// Wakes the task: bytes are left that the socket did not take, or the link is to be closed.
+    wake: Notify,
+}
+
+impl Link {
+    /// Sends as much as the socket takes.
+    pub(super) fn flush(&self, queue: &mut PeerQueue) {
+        let stream = self.stream.borrow().clone();
+        let Some(stream) = stream else { return };
+        let mut sent = 0;
+        while sent < queue.out.len() {
+            match stream.try_write(&queue.out[sent..]) {
+                Ok(n) if n > 0 => sent += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                _ => {
+                    queue.close = true;
+                    break;
+                }
+            }
+        }
+        queue.sent(sent);
+        if queue.close || !queue.out.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Keeps the link to a peer up for as long as the loop runs.
+pub(super) async fn keep(of: Rc<EventLoop>, link: Rc<Link>, peer: PeerIndex) {
+    loop {
+        let address = of.address_of(peer);
+        if let Some(address) = address {
+            let attempt = of.bus.connect(&address, Purpose::Requests);
+            if let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_LIMIT, attempt).await {
+                let stream = Rc::new(stream);
+                *link.stream.borrow_mut() = Some(Rc::clone(&stream));
+                of.with_router(|router| router.link_up(peer));
+                receive(&of, &link, peer, &stream).await;
+                *link.stream.borrow_mut() = None;
+                of.with_router(|router| {
+                    router.turn();
+                    router.link_down(peer);
+                });
+            }
+        }
+        tokio::time::sleep(RECONNECT).await;
+    }
+}
+
+/// Takes replies from a peer until the link breaks or is to be closed.
+async fn receive(of: &Rc<EventLoop>, link: &Link, peer: PeerIndex, stream: &TcpStream) {
+    let mut input = Vec::new();
+    loop {
+        let (closes, owes) = {
+            let router = of.router.borrow();
+            let queue = &router.peers[usize::from(peer)];
+            (queue.close, !queue.out.is_empty())
+        };
+        if closes {
+            return;
+        }
+        tokio::select! {
+            ready = stream.readable() => {
+                if ready.is_err() || read(stream, of, &mut input).is_err() {
+                    return;
+                }
+            }
+            ready = stream.writable(), if owes => {
+                if ready.is_err() {
+                    return;
+                }
+                link.flush(&mut of.router.borrow_mut().peers[usize::from(peer)]);
+            }
+            () = link.wake.notified() => {}
+        }
+        let mut used = 0;
+        let sound = of.with_router(|router| {
+            router.turn();
+            loop {
+                match frame::split(&input[used..]) {
+                    Ok(None) => return true,
+                    Ok(Some((body, len))) => {
+                        let Some(reply) = frame::reply(body) else { return false };
+                        router.peer_replied(peer, reply);
+                        used += len;
+                    }
+                    Err(_) => return false,
+                }
+            }
+        });
+        if !sound {
+            tracing::error!("a peer sent what is no reply; the link is closed");
+            return;
+        }
+        input.drain(..used);
+    }
+}
+
+/// Reads what has come. An error at the end of the stream too.
+fn read(stream: &TcpStream, of: &Rc<EventLoop>, input: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = of.buffer.borrow_mut();
+    loop {
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                input.extend_from_slice(&buffer[..n]);
+                if n < buffer.len() {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A connection by which a peer sends requests.
+pub(super) struct PeerConnection {
+    pub(super) dirty: Cell<bool>,
+    /// What is to be sent.
+    pub(super) out: RefCell<Vec<u8>>,
+    key: ConnKey,
+    stream: TcpStream,
+    wake: Notify,
+}
+
+impl PeerConnection {
+    pub(super) fn new(stream: StdStream, key: ConnKey) -> io::Result<Rc<Self>> {
+        let stream = TcpStream::from_std(stream)?;
+        let (dirty, out) = (Cell::new(false), RefCell::default());
+        Ok(Rc::new(Self { dirty, out, key, stream, wake: Notify::new() }))
+    }
+
+    pub(super) fn flush(&self) {
+        let mut out = self.out.borrow_mut();
+        let mut sent = 0;
+        while sent < out.len() {
+            match self.stream.try_write(&out[sent..]) {
+                Ok(n) if n > 0 => sent += n,
+                _ => break,
+            }
+        }
+        out.drain(..sent);
+        if !out.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Replies that a peer may be owed, in bytes, before its next requests are read.
+const OWED_LIMIT: usize = 64 << 20;
+
+/// Runs a peer's requests until its connection ends.
+pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
+    let this = &*connection;
+    let mut input = Vec::new();
+    'serve: loop {
+        let owed = this.out.borrow().len();
+        tokio::select! {
+            ready = this.stream.readable(), if owed < OWED_LIMIT => {
+                if ready.is_err() || read(&this.stream, &of, &mut input).is_err() {
+                    break 'serve;
+                }
+            }
+            ready = this.stream.writable(), if owed > 0 => {
+                if ready.is_err() {
+                    break 'serve;
+                }
+                this.flush();
+            }
+            () = this.wake.notified() => {}
+        }
+        let mut used = 0;
+        let mut out = std::mem::take(&mut *this.out.borrow_mut());
+        let sound = of.with_router(|router| {
+            router.turn();
+            loop {
+                match frame::split(&input[used..]) {
+                    Ok(None) => return true,
+                    Ok(Some((body, len))) => {
+                        let Some(request) = frame::request(body) else { return false };
+                        router.serve_peer(this.key, &request, &mut out);
+                        used += len;
+                    }
+                    Err(_) => return false,
+                }
+            }
+        });
+        // What has completed meanwhile belongs behind what was answered at once.
+        out.append(&mut this.out.borrow_mut());
+        let owes = !out.is_empty();
+        *this.out.borrow_mut() = out;
+        if !sound {
+            tracing::error!("a peer sent what is no request; its connection is closed");
+            break 'serve;
+        }
+        input.drain(..used);
+        if owes {
+            of.mark(&this.dirty, this.key);
+        }
+    }
+    of.peers.borrow_mut().remove(&this.key);
+    of.router.borrow_mut().forget(this.key);
+}

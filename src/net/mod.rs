@@ -1,0 +1,328 @@
+//! Event loops and sockets: they drive sessions and links, and decide nothing.
+//!
+//! Each core has one loop: a thread with a tokio runtime of its own, its own listeners (`SO_REUSEPORT` spreads the
+//! connections), one [`Router`], and one link to each peer. Nothing of a loop is shared with another one but the
+//! [`Node`]. A turn of the loop reads what has come from all sockets that are ready, runs it, and then sends: what
+//! connections and links are owed goes out at the end, one send each ([`EventLoop::flush`]).
+
+mod connection;
+mod link;
+pub mod listen;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpStream as StdStream},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use ringfort_cluster::Version;
+use ringfort_protocol::OwnedArgs;
+use rustc_hash::FxBuildHasher;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use self::{connection::Connection, link::PeerConnection};
+use crate::{
+    bus::Bus,
+    clients::Door,
+    commands::{CommandError, Reply},
+    control,
+    node::Node,
+    replication,
+    routing::{ConnKey, Origin, Router, Written},
+    tasks,
+};
+
+/// Bytes that are read from a socket at once. One buffer serves all connections of a loop.
+const READ_BUFFER: usize = 64 << 10;
+
+/// How often a loop shows that it turns.
+const SHOW_TURN: Duration = Duration::from_millis(100);
+
+/// How often requests that wait are tried again, beside each change of the topology.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// What a loop is started with.
+pub struct Start {
+    /// What all threads share.
+    pub node: Arc<Node>,
+    /// Its listeners, and which port each is for.
+    pub listeners: Vec<(Door, std::net::TcpListener)>,
+    /// How it reaches other nodes.
+    pub bus: Arc<Bus>,
+    /// Tells of new versions of the topology, once the node's shards have their roles.
+    pub topology: watch::Receiver<Version>,
+    /// Connections by which peers send requests: authenticated by the bus and handed to this loop.
+    pub peers: mpsc::UnboundedReceiver<StdStream>,
+    /// Woken when something was written to a log.
+    pub replication: Arc<Notify>,
+    /// Takes commands for the control thread.
+    pub control: mpsc::UnboundedSender<control::Command>,
+    /// Where the loop shows that it turns, by the time of its last turn.
+    pub beats: Arc<control::beats::Beats>,
+    /// Its place among the loops.
+    pub index: usize,
+    /// What runs on this loop beside serving clients.
+    pub beside: Option<replication::Start>,
+    /// Ends the loop.
+    pub stop: watch::Receiver<bool>,
+    /// Any number, of its own for each loop.
+    pub seed: u64,
+}
+
+/// One event loop.
+pub(crate) struct EventLoop {
+    node: Arc<Node>,
+    bus: Arc<Bus>,
+    router: RefCell<Router>,
+    buffer: RefCell<Vec<u8>>,
+    next_key: Cell<ConnKey>,
+    clients: RefCell<HashMap<ConnKey, Rc<Connection>, FxBuildHasher>>,
+    peers: RefCell<HashMap<ConnKey, Rc<PeerConnection>, FxBuildHasher>>,
+    links: RefCell<Vec<Rc<link::Link>>>,
+    dirty: RefCell<Vec<ConnKey>>,
+    flush: Notify,
+    waits: Notify,
+    replication: Arc<Notify>,
+    control: mpsc::UnboundedSender<control::Command>,
+}
+
+/// Runs an event loop on this thread until it is told to stop.
+pub fn run(start: Start) -> io::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    runtime.block_on(EventLoop::run(start))
+}
+
+impl EventLoop {
+    async fn run(start: Start) -> io::Result<()> {
+        let Start { node, listeners, bus, topology, peers, replication, control, mut stop, seed, .. } = start;
+        let this = Rc::new(Self {
+            router: RefCell::new(Router::new(Arc::clone(&node), seed)),
+            node,
+            bus,
+            buffer: RefCell::new(vec![0; READ_BUFFER]),
+            next_key: Cell::new(0),
+            clients: RefCell::default(),
+            peers: RefCell::default(),
+            links: RefCell::default(),
+            dirty: RefCell::default(),
+            flush: Notify::new(),
+            waits: Notify::new(),
+            replication,
+            control,
+        });
+        if let Some(beside) = start.beside {
+            replication::start(beside);
+        }
+        tasks::local("turns", Rc::clone(&this).show_turns(start.beats, start.index));
+        for (door, listener) in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tasks::local("accept", Rc::clone(&this).accept(door, listener));
+        }
+        tasks::local("flush", Rc::clone(&this).flush_forever());
+        tasks::local("topology", Rc::clone(&this).follow_topology(topology));
+        tasks::local("retry", Rc::clone(&this).retry_forever());
+        tasks::local("peers", Rc::clone(&this).accept_peers(peers));
+        // The sender is dropped only when the node ends.
+        let _ = stop.wait_for(|stop| *stop).await;
+        Ok(())
+    }
+
+    /// Shows the beat thread that this loop turns.
+    async fn show_turns(self: Rc<Self>, beats: Arc<control::beats::Beats>, index: usize) {
+        loop {
+            beats.turns[index].store(self.node.clock.boot(), std::sync::atomic::Ordering::Relaxed);
+            tokio::time::sleep(SHOW_TURN).await;
+        }
+    }
+
+    /// Has the control thread run a command.
+    async fn ask_control(self: Rc<Self>, origin: Origin, args: OwnedArgs) {
+        let result = match control::admin::Admin::parse(args.as_args()) {
+            Err(error) => Err(error),
+            Ok(what) => {
+                let (answer, answered) = oneshot::channel();
+                // The receiver lives as long as the node.
+                let _ = self.control.send(control::Command { what, answer });
+                let answered = answered.await.unwrap_or_else(|_| Err("the node is stopping".into()));
+                answered.map_err(|text| CommandError::made(format!("ERR {text}")))
+            }
+        };
+        self.with_router(|router| match result {
+            Err(error) => router.fail(origin, &error),
+            Ok(text) => {
+                let mut out = Reply::default();
+                out.bulk(text.as_bytes());
+                router.complete(origin, out.into_bytes(), Written::new());
+            }
+        });
+    }
+
+    async fn accept(self: Rc<Self>, door: Door, listener: tokio::net::TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.greet(door, stream, peer),
+                Err(error) => {
+                    // Out of file descriptors, most likely: wait for some connections to end.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn greet(self: &Rc<Self>, door: Door, stream: tokio::net::TcpStream, peer: SocketAddr) {
+        self.node.stats.connections.add(1);
+        let key = self.new_key();
+        match Connection::new(self, door, stream, peer, key) {
+            Ok(connection) => {
+                self.clients.borrow_mut().insert(key, Rc::clone(&connection));
+                tasks::local("client", connection::serve(Rc::clone(self), connection));
+            }
+            Err(error) => tracing::debug!(%error, "a connection ended before it began"),
+        }
+    }
+
+    fn new_key(&self) -> ConnKey {
+        self.next_key.set(self.next_key.get() + 1);
+        self.next_key.get()
+    }
+
+    async fn accept_peers(self: Rc<Self>, mut peers: mpsc::UnboundedReceiver<StdStream>) {
+        while let Some(stream) = peers.recv().await {
+            let key = self.new_key();
+            match PeerConnection::new(stream, key) {
+                Ok(connection) => {
+                    self.peers.borrow_mut().insert(key, Rc::clone(&connection));
+                    tasks::local("peer", link::serve(Rc::clone(&self), connection));
+                }
+                Err(error) => tracing::debug!(%error, "a peer's connection ended before it began"),
+            }
+        }
+    }
+
+    async fn follow_topology(self: Rc<Self>, mut topology: watch::Receiver<Version>) {
+        loop {
+            self.with_router(|router| {
+                router.turn();
+                router.refresh();
+            });
+            self.keep_links();
+            if topology.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Starts a link to each peer that has none.
+    fn keep_links(self: &Rc<Self>) {
+        let known = self.links.borrow().len();
+        let peers = self.router.borrow().peers.len();
+        for index in known..peers {
+            let link = Rc::new(link::Link::default());
+            self.links.borrow_mut().push(Rc::clone(&link));
+            tasks::local("link", link::keep(Rc::clone(self), link, index as u16));
+        }
+    }
+
+    async fn retry_forever(self: Rc<Self>) {
+        loop {
+            self.waits.notified().await;
+            while self.router.borrow().holds_requests() {
+                tokio::time::sleep(RETRY).await;
+                self.with_router(|router| {
+                    router.turn();
+                    router.retry_held();
+                });
+            }
+        }
+    }
+
+    fn address_of(&self, peer: u16) -> Option<ringfort_cluster::Address> {
+        let router = self.router.borrow();
+        let queue = &router.peers[usize::from(peer)];
+        let node = router.topology().nodes.get(&queue.node)?;
+        router.topology().is_alive(queue.member).then(|| node.info.address.clone())
+    }
+
+    /// Lets `work` use the router, and passes on what comes of it.
+    fn with_router<R>(self: &Rc<Self>, work: impl FnOnce(&mut Router) -> R) -> R {
+        let mut router = self.router.borrow_mut();
+        let result = work(&mut router);
+        let completions = std::mem::take(&mut router.completions);
+        let for_peers = std::mem::take(&mut router.peer_completions);
+        let for_control = std::mem::take(&mut router.for_control);
+        if router.holds_requests() {
+            self.waits.notify_one();
+        }
+        if router.logged {
+            router.logged = false;
+            self.replication.notify_one();
+        }
+        let links_owed = router.peers.iter().any(|peer| !peer.out.is_empty() || peer.close);
+        drop(router);
+        for (origin, args) in for_control {
+            tasks::local("control", Rc::clone(self).ask_control(origin, args));
+        }
+        for completion in completions {
+            let connection = self.clients.borrow().get(&completion.conn).cloned();
+            if let Some(connection) = connection {
+                connection.complete(&completion);
+                self.mark(&connection.dirty, completion.conn);
+            }
+        }
+        for completion in for_peers {
+            let connection = self.peers.borrow().get(&completion.conn).cloned();
+            if let Some(connection) = connection {
+                connection.out.borrow_mut().extend_from_slice(&completion.frame);
+                self.mark(&connection.dirty, completion.conn);
+            }
+        }
+        if links_owed {
+            self.flush.notify_one();
+        }
+        result
+    }
+
+    /// Notes that a connection is owed something.
+    fn mark(&self, dirty: &Cell<bool>, key: ConnKey) {
+        if !dirty.replace(true) {
+            self.dirty.borrow_mut().push(key);
+            self.flush.notify_one();
+        }
+    }
+
+    async fn flush_forever(self: Rc<Self>) {
+        loop {
+            self.flush.notified().await;
+            self.flush();
+        }
+    }
+
+    /// Sends what connections and links are owed. It is woken by the first that is, and runs behind all that were
+    /// ready in the same turn.
+    fn flush(&self) {
+        let serves = self.node.lease.holds(self.node.clock.boot());
+        for key in std::mem::take(&mut *self.dirty.borrow_mut()) {
+            let client = self.clients.borrow().get(&key).cloned();
+            if let Some(client) = client {
+                client.dirty.set(false);
+                client.flush(serves);
+                continue;
+            }
+            let peer = self.peers.borrow().get(&key).cloned();
+            if let Some(peer) = peer {
+                peer.dirty.set(false);
+                peer.flush();
+            }
+        }
+        let mut router = self.router.borrow_mut();
+        for (link, queue) in self.links.borrow().iter().zip(&mut router.peers) {
+            link.flush(queue);
+        }
+    }
+}

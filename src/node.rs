@@ -1,0 +1,67 @@
+//! What all threads of a node share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
+
+use crate::{clients::Clients, config::Config, env::Clock, stats::Stats, store::Store};
+
+/// A node.
+pub struct Node {
+    /// Its name for life.
+    pub id: NodeId,
+    /// Which of its lives this is; a living process draws a new one if it was declared dead.
+    pub incarnation: AtomicU64,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// When it started, by [`Clock::boot`].
+    pub started: u64,
+    /// Its data.
+    pub store: Store,
+    /// The newest topology that it has applied, and whose roles its shards have.
+    pub topology: Arc<ArcSwap<Topology>>,
+    /// Its right to serve.
+    pub lease: Lease,
+    /// Its settings.
+    pub config: Config,
+    /// Its connections.
+    pub clients: Clients,
+    /// What it has done.
+    pub stats: Stats,
+    /// Counts acknowledgements of replicas.
+    pub acks: AtomicU64,
+    /// Wakes those who wait for acknowledgements.
+    pub acked: tokio::sync::Notify,
+}
+
+impl Node {
+    /// The life that it is in.
+    pub fn member(&self) -> Member {
+        Member { node: self.id, incarnation: Incarnation(self.incarnation.load(Ordering::Acquire)) }
+    }
+}
+
+/// The right to serve as primary, for a bounded time by the node's own clock.
+#[derive(Debug, Default)]
+pub struct Lease(AtomicU64);
+
+impl Lease {
+    /// Sets the instant, by [`Clock::boot`], until which it holds.
+    pub fn set(&self, until: u64) {
+        self.0.store(until, Ordering::Release);
+    }
+
+    /// Until when it holds.
+    pub fn until(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Whether it holds at this instant.
+    pub fn holds(&self, now: u64) -> bool {
+        now < self.until()
+    }
+}

@@ -1,0 +1,148 @@
+//! What a primary asks of the council for its shards: who is in sync, and to whom a shard is handed over.
+//!
+//! *In sync* (in `async` mode) is a replica that has acknowledged, within the last second, all that was in the log a
+//! second before; it falls out when it has not. *A planned switch*: when the successor that the planner has named is
+//! in sync and close behind, the primary seals the shard, waits until the successor has acknowledged the last offset,
+//! and asks for the new epoch. It unseals only when a topology has settled the matter; if that takes too long, it asks
+//! the council to take the plan back, which competes with the switch on the same version.
+
+use std::collections::BTreeMap;
+
+use ringfort_cluster::{Member, Offset, ShardChange, ShardId, Step, Topology};
+
+use crate::{
+    node::Node,
+    store::{Core, Role},
+};
+
+/// A replica that has not acknowledged for so long what there was to acknowledge is not in sync.
+const LAG_LIMIT_NS: u64 = 1_000_000_000;
+
+/// A request is repeated after so long if nothing has come of it.
+const ASK_AGAIN_NS: u64 = 150_000_000;
+
+/// A seal that is not settled after so long is to be taken back.
+const SEAL_LIMIT_NS: u64 = 500_000_000;
+
+/// A successor so many bytes behind is close enough to seal.
+const CLOSE: u64 = 256 << 10;
+
+/// Shards of a node that may be sealed at a time: each keeps its requests waiting.
+const SEALED_AT_ONCE: usize = 32;
+
+/// A primary's dealings with the council.
+#[derive(Debug, Default)]
+pub struct Handoff {
+    /// Since when each replica has been behind: the end of the log at that time.
+    behind: BTreeMap<(ShardId, Member), (u64, Offset)>,
+    /// Requests that were made, and when.
+    asked: BTreeMap<(ShardId, Ask), u64>,
+    /// Sealed shards: where, and since when.
+    sealed: BTreeMap<ShardId, (Offset, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ask {
+    Join(Member),
+    Leave(Member),
+    Switch,
+    Abort,
+}
+
+impl Handoff {
+    /// Looks at all shards that this node is primary of. Returns the steps to ask for now.
+    pub fn look(&mut self, node: &Node, topology: &Topology, now: u64) -> Vec<ShardChange> {
+        let me = node.member();
+        self.asked.retain(|_, at| now < *at + ASK_AGAIN_NS);
+        let mut steps = Vec::new();
+        let mut ask = |asked: &mut BTreeMap<_, _>, shard: ShardId, what: Ask, step: Step| {
+            if let std::collections::btree_map::Entry::Vacant(vacant) = asked.entry((shard, what)) {
+                vacant.insert(now);
+                steps.push(ShardChange { shard, based_on: topology.version, step });
+            }
+        };
+        let primary = |(_, shard): &(ShardId, &ringfort_cluster::Shard)| shard.primary == Some(me);
+        let mine: Vec<_> = topology.shards().filter(primary).collect();
+        let is_mine = |id: &ShardId| topology.shard(*id).primary == Some(me);
+        self.behind.retain(|(id, _), _| is_mine(id));
+        self.sealed.retain(|id, _| is_mine(id));
+        for (id, agreed) in mine {
+            let mut guard = node.store.lock(id);
+            let core = &mut guard.core;
+            if core.epoch != agreed.epoch {
+                self.sealed.remove(&id);
+                continue;
+            }
+            if core.role == Role::Primary {
+                self.sealed.remove(&id);
+            }
+            for replica in agreed.replicas.iter().filter_map(|replica| topology.alive(replica)) {
+                let follows = self.follows(id, core, replica, now);
+                match (follows, agreed.is_in_sync(replica)) {
+                    (Some(true), false) => {
+                        ask(&mut self.asked, id, Ask::Join(replica), Step::JoinInSync(replica))
+                    }
+                    (Some(false), true) => {
+                        ask(&mut self.asked, id, Ask::Leave(replica), Step::LeaveInSync(replica));
+                    }
+                    _ => {}
+                }
+            }
+            if let Some((at, since)) = self.sealed.get(&id).copied() {
+                let to = agreed.successor.and_then(|to| topology.alive(&to));
+                if let Some(to) = to
+                    && acked(core, to) == Some(at)
+                {
+                    ask(&mut self.asked, id, Ask::Switch, Step::Switch { to, at });
+                }
+                if now > since + SEAL_LIMIT_NS {
+                    let step = Step::Place { replicas: agreed.replicas.clone(), successor: None };
+                    ask(&mut self.asked, id, Ask::Abort, step);
+                }
+                continue;
+            }
+            let successor = agreed.successor.and_then(|to| topology.alive(&to));
+            if let Some(to) = successor
+                && core.role == Role::Primary
+                && agreed.is_in_sync(to)
+                && acked(core, to).is_some_and(|acked| acked.0 + CLOSE >= core.log.end().0)
+                && self.sealed.len() < SEALED_AT_ONCE
+            {
+                core.role = Role::Sealed;
+                core.sealed_at = topology.version;
+                self.sealed.insert(id, (core.log.end(), now));
+                if acked(core, to) == Some(core.log.end()) {
+                    let at = core.log.end();
+                    ask(&mut self.asked, id, Ask::Switch, Step::Switch { to, at });
+                }
+            }
+        }
+        steps
+    }
+
+    /// Whether shards are sealed and wait for acknowledgements: then [`Handoff::look`] is due at each of them.
+    pub fn is_sealing(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// Whether a replica keeps up: `None` where that is not yet clear.
+    fn follows(&mut self, id: ShardId, core: &Core, replica: Member, now: u64) -> Option<bool> {
+        let have = acked(core, replica);
+        let end = core.log.end();
+        if have == Some(end) {
+            self.behind.remove(&(id, replica));
+            return Some(true);
+        }
+        let (since, goal) = *self.behind.entry((id, replica)).or_insert((now, end));
+        if have.is_some_and(|have| have >= goal) {
+            // It has reached what there was; what has come since is the next goal.
+            self.behind.insert((id, replica), (now, end));
+            return Some(true);
+        }
+        (now > since + LAG_LIMIT_NS).then_some(false)
+    }
+}
+
+fn acked(core: &Core, replica: Member) -> Option<Offset> {
+    core.acked.iter().find(|acked| acked.0 == replica).map(|acked| acked.1)
+}

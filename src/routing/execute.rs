@@ -1,0 +1,153 @@
+//! Running a request on this node, under the locks of its shards.
+
+use ringfort_cluster::ShardId;
+use smallvec::SmallVec;
+
+use super::{Request, Router, frame::Written};
+use crate::{
+    commands::{Cx, Done, Handler, Reply, Run, dispatch},
+    store::{Access, Db, Key, Locked, Role, Shard},
+};
+
+/// What came of an attempt to run a request here.
+#[derive(Debug, PartialEq)]
+pub enum Executed {
+    /// It was run, and has written so far. Its reply, or its error, is in the output.
+    Done(Written),
+    /// Nothing was run: this node does not serve one of the shards at this moment.
+    NotServing,
+}
+
+impl Router {
+    /// Runs a request whose keys are all on this node, as the topology has it.
+    pub fn execute(&mut self, request: &Request<'_>, keys: &[Key<'_>], out: &mut Reply) -> Executed {
+        if !self.node.lease.holds(self.now.boot) && !request.replica {
+            return Executed::NotServing;
+        }
+        self.ran = true;
+        match request.command.run {
+            Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
+            Run::Data(handler) => self.execute_several(handler, request, keys, out),
+            Run::EachShard(handler) => self.execute_each(handler, request, out),
+            Run::Container | Run::Session(_) | Run::Control => Executed::NotServing,
+        }
+    }
+
+    fn execute_one(
+        &mut self,
+        handler: Handler,
+        request: &Request<'_>,
+        keys: &[Key<'_>],
+        out: &mut Reply,
+    ) -> Executed {
+        let shard = self.node.store.shard_of(keys[0].slot);
+        let (node, settings) = (self.node.clone(), self.settings.clone());
+        let (random, access) = (self.dice.roll(), self.access(request));
+        let mut guard = node.store.lock(shard);
+        if !serves(&guard, request) {
+            return Executed::NotServing;
+        }
+        let before = guard.core.log.end();
+        let slots = node.store.slots_per_shard();
+        let mut locked = [&mut *guard];
+        let db = Db::new(Locked::new(&mut locked, slots), request.db, self.now.wall, access);
+        let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
+        dispatch::run(handler, &mut cx, request.args);
+        let mut written = Written::new();
+        self.settle(&mut guard, before, &mut written);
+        Executed::Done(written)
+    }
+
+    fn execute_several(
+        &mut self,
+        handler: Handler,
+        request: &Request<'_>,
+        keys: &[Key<'_>],
+        out: &mut Reply,
+    ) -> Executed {
+        let (node, settings) = (self.node.clone(), self.settings.clone());
+        let mut ids: SmallVec<[ShardId; 8]> = keys.iter().map(|key| node.store.shard_of(key.slot)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut guards: SmallVec<[_; 8]> = ids.iter().map(|id| node.store.lock(*id)).collect();
+        if !guards.iter().all(|shard| serves(shard, request)) {
+            return Executed::NotServing;
+        }
+        let before: SmallVec<[_; 8]> = guards.iter().map(|shard| shard.core.log.end()).collect();
+        let (random, access) = (self.dice.roll(), self.access(request));
+        let mut shards: Vec<&mut Shard> = guards.iter_mut().map(|guard| &mut **guard).collect();
+        let locked = Locked::new(&mut shards, node.store.slots_per_shard());
+        let db = Db::new(locked, request.db, self.now.wall, access);
+        let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
+        dispatch::run(handler, &mut cx, request.args);
+        let mut written = Written::new();
+        for (guard, before) in guards.iter_mut().zip(before) {
+            self.settle(guard, before, &mut written);
+        }
+        Executed::Done(written)
+    }
+
+    /// Runs a command once for each shard that this node serves, one after the other, and puts the replies together.
+    fn execute_each(&mut self, handler: Handler, request: &Request<'_>, out: &mut Reply) -> Executed {
+        let (node, settings) = (self.node.clone(), self.settings.clone());
+        let mut replies = Vec::new();
+        let mut written = Written::new();
+        for id in (0..node.store.shards()).map(ShardId) {
+            let mut guard = node.store.lock(id);
+            if guard.core.role != Role::Primary {
+                continue;
+            }
+            let before = guard.core.log.end();
+            let (random, access) = (self.dice.roll(), self.access(request));
+            let slots = node.store.slots_per_shard();
+            let mut locked = [&mut *guard];
+            let db = Db::new(Locked::new(&mut locked, slots), request.db, self.now.wall, access);
+            let mut part = Reply::new(request.resp);
+            let mut cx = Cx { db, keys: &[], out: &mut part, random, limits: &settings.limits };
+            let done = match handler(&mut cx, request.args) {
+                Ok(done) => done,
+                Err(error) => {
+                    out.error(&error);
+                    return Executed::Done(written);
+                }
+            };
+            debug_assert!(done != Done::Changed, "a command without a key logs its own effects");
+            self.settle(&mut guard, before, &mut written);
+            replies.push(part.into_bytes());
+        }
+        super::spread::combine(request, &replies, out, self.dice.roll());
+        Executed::Done(written)
+    }
+
+    fn settle(&mut self, shard: &mut Shard, before: ringfort_cluster::Offset, written: &mut Written) {
+        let end = shard.core.log.end();
+        if end != before {
+            written.push((shard.core.id, shard.core.epoch, end));
+            if shard.core.log.is_kept() {
+                self.node.store.note_growth(shard.core.id);
+                self.logged = true;
+            }
+        }
+        self.node.store.settle(shard);
+    }
+
+    fn access(&mut self, request: &Request<'_>) -> Access {
+        let lfu = self.settings.policy.is_lfu();
+        Access {
+            now: self.now.wall,
+            lfu,
+            log_factor: self.settings.lfu_log_factor,
+            decay_minutes: self.settings.lfu_decay_time,
+            dice: if lfu { self.dice.roll() as u32 } else { 0 },
+            silent: request.silent,
+        }
+    }
+}
+
+fn serves(shard: &Shard, request: &Request<'_>) -> bool {
+    match shard.core.role {
+        Role::Primary => true,
+        Role::Replica => request.replica,
+        Role::Absent | Role::Sealed => false,
+    }
+}

@@ -1,0 +1,188 @@
+//! What nodes send each other to run requests: frames on a link between two event loops.
+//!
+//! A request is the command as the client sent it, with what the owner must know of the client; a reply is the reply
+//! as the client will read it, with the positions in the logs of what was written, for `WAIT`. All numbers are little
+//! endian; every frame begins with the length of what follows it.
+
+use ringfort_cluster::{Epoch, Offset, ShardId, Version};
+use ringfort_protocol::Resp;
+use smallvec::SmallVec;
+
+/// No frame is longer than this: the longest command, or the longest reply, with its head.
+pub const FRAME_LIMIT: usize = (1 << 30) + 4096;
+
+/// Bytes of a request's head.
+const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
+
+/// Positions in logs that a request has written up to.
+pub type Written = SmallVec<[(ShardId, Epoch, Offset); 1]>;
+
+/// A request as the owner reads it.
+#[derive(Debug, PartialEq)]
+pub struct PeerRequest<'a> {
+    /// Chosen by the sender, for the reply.
+    pub id: u32,
+    /// The version of the topology by which the sender found the owner.
+    pub version: Version,
+    /// The client's database.
+    pub db: u8,
+    /// The version of RESP that the client speaks.
+    pub resp: Resp,
+    /// Reads leave no mark on keys.
+    pub silent: bool,
+    /// The command in RESP.
+    pub command: &'a [u8],
+}
+
+/// A reply as the sender of the request reads it.
+#[derive(Debug, PartialEq)]
+pub struct PeerReply<'a> {
+    /// The request's.
+    pub id: u32,
+    /// What came of it.
+    pub answer: Answer<'a>,
+}
+
+/// What came of a request.
+#[derive(Debug, PartialEq)]
+pub enum Answer<'a> {
+    /// It was run.
+    Reply {
+        /// How far it wrote.
+        written: Written,
+        /// The reply in RESP.
+        bytes: &'a [u8],
+    },
+    /// Nothing was run: the node that was asked is not the primary, by this version of the topology.
+    NotPrimary(Version),
+}
+
+/// Appends a request.
+pub fn put_request(out: &mut Vec<u8>, request: &PeerRequest<'_>) {
+    let len = REQUEST_HEAD - 4 + request.command.len();
+    out.reserve(4 + len);
+    out.extend_from_slice(&(len as u32).to_le_bytes());
+    out.extend_from_slice(&request.id.to_le_bytes());
+    out.extend_from_slice(&request.version.0.to_le_bytes());
+    let resp = if request.resp == Resp::V3 { 3 } else { 2 };
+    out.extend_from_slice(&[request.db, resp, u8::from(request.silent)]);
+    out.extend_from_slice(request.command);
+}
+
+/// Reads the body of a request frame; `None` if it is not one.
+pub fn request(body: &[u8]) -> Option<PeerRequest<'_>> {
+    let (id, rest) = body.split_first_chunk()?;
+    let (version, rest) = rest.split_first_chunk()?;
+    let ([db, resp, silent], command) = rest.split_first_chunk()?;
+    Some(PeerRequest {
+        id: u32::from_le_bytes(*id),
+        version: Version(u64::from_le_bytes(*version)),
+        db: *db,
+        resp: if *resp == 3 { Resp::V3 } else { Resp::V2 },
+        silent: *silent != 0,
+        command,
+    })
+}
+
+/// Appends a reply frame.
+pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&reply.id.to_le_bytes());
+    match &reply.answer {
+        Answer::NotPrimary(version) => {
+            out.push(0xff);
+            out.extend_from_slice(&version.0.to_le_bytes());
+        }
+        Answer::Reply { written, bytes } => {
+            // More shards than a byte counts are written by no single request: it would have to name as many keys.
+            let written = &written[..written.len().min(0xfe)];
+            out.push(written.len() as u8);
+            for (shard, epoch, offset) in written {
+                out.extend_from_slice(&shard.0.to_le_bytes());
+                out.extend_from_slice(&epoch.0.to_le_bytes());
+                out.extend_from_slice(&offset.0.to_le_bytes());
+            }
+            out.extend_from_slice(bytes);
+        }
+    }
+    let len = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Reads the body of a reply frame; `None` if it is not one.
+pub fn reply(body: &[u8]) -> Option<PeerReply<'_>> {
+    let (id, rest) = body.split_first_chunk()?;
+    let id = u32::from_le_bytes(*id);
+    let (count, mut rest) = rest.split_first()?;
+    if *count == 0xff {
+        let version = Version(u64::from_le_bytes(*rest.first_chunk()?));
+        return Some(PeerReply { id, answer: Answer::NotPrimary(version) });
+    }
+    let mut written = Written::new();
+    for _ in 0..*count {
+        let (shard, next) = rest.split_first_chunk()?;
+        let (epoch, next) = next.split_first_chunk()?;
+        let (offset, next) = next.split_first_chunk()?;
+        rest = next;
+        let (epoch, offset) = (u64::from_le_bytes(*epoch), u64::from_le_bytes(*offset));
+        written.push((ShardId(u16::from_le_bytes(*shard)), Epoch(epoch), Offset(offset)));
+    }
+    Some(PeerReply { id, answer: Answer::Reply { written, bytes: rest } })
+}
+
+/// Splits the first frame off: its body and how many bytes it took. `None`: incomplete. An error: too long to be true.
+pub fn split(input: &[u8]) -> Result<Option<(&[u8], usize)>, FrameTooLong> {
+    let Some((head, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
+    let len = u32::from_le_bytes(*head) as usize;
+    if len > FRAME_LIMIT {
+        return Err(FrameTooLong(len));
+    }
+    Ok(rest.get(..len).map(|body| (body, 4 + len)))
+}
+
+/// A frame whose length is above [`FRAME_LIMIT`].
+#[derive(Debug, thiserror::Error)]
+#[error("a frame of {0} bytes from a peer, and none may be longer than {FRAME_LIMIT}")]
+pub struct FrameTooLong(usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_back_as_they_were_put() {
+        let sent = PeerRequest {
+            id: 7,
+            version: Version(9),
+            db: 3,
+            resp: Resp::V3,
+            silent: true,
+            command: b"*1\r\n$4\r\nPING\r\n",
+        };
+        let mut out = Vec::new();
+        put_request(&mut out, &sent);
+        let (body, len) = split(&out).unwrap().unwrap();
+        assert_eq!((request(body), len), (Some(sent), out.len()));
+        for answer in [
+            Answer::NotPrimary(Version(5)),
+            Answer::Reply { written: Written::new(), bytes: b"+PONG\r\n" },
+            Answer::Reply { written: [(ShardId(1), Epoch(2), Offset(3))].into_iter().collect(), bytes: b"" },
+        ] {
+            let sent = PeerReply { id: 1, answer };
+            let mut out = Vec::new();
+            put_reply(&mut out, &sent);
+            let (body, _) = split(&out).unwrap().unwrap();
+            assert_eq!(reply(body), Some(sent));
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        assert!(split(&[1, 0]).unwrap().is_none());
+        assert!(split(&[5, 0, 0, 0, 1]).unwrap().is_none());
+        assert!(split(&[0xff; 8]).is_err());
+        assert_eq!(request(&[1, 2, 3]), None);
+        assert_eq!(reply(&[1, 0, 0, 0, 2, 9]), None);
+    }
+}

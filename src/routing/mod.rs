@@ -1,0 +1,481 @@
+//! Where a request goes: here, to a peer, to several, or into a queue until somebody serves its shard.
+//!
+//! Each event loop has one [`Router`]. It holds the loop's view of the topology as a table (shard to [`Route`]), the
+//! requests that are under way elsewhere ([`Flight`]) and those that wait ([`hold`]), and the bytes that are to go to
+//! each peer. It is a pure state machine: sessions and links feed it, the loop sends what it leaves in
+//! [`Router::peers`] and delivers what it leaves in [`Router::completions`].
+//!
+//! A request is run by [`execute`] under the locks of its shards, by nobody but the primary and only while it holds its
+//! lease. A request of several keys is [split](spread) over the nodes that own them. What promise 1 of the project
+//! means is decided here: a client may send any command to any node.
+//!
+//! **Order.** Replies of a connection leave in the order of its requests (holes see to that). Requests of one
+//! connection for one shard are also *run* in their order: while one of them is under way elsewhere or waits, later
+//! ones follow it on the same link or wait behind it.
+
+mod execute;
+pub mod frame;
+mod hold;
+mod peer;
+mod spread;
+
+use std::{collections::HashMap, collections::VecDeque, sync::Arc};
+
+use ringfort_cluster::{Member, NodeId, ShardId, Topology, Version};
+use ringfort_protocol::{Args, OwnedArgs, Resp};
+use rustc_hash::FxBuildHasher;
+use slab::Slab;
+use smallvec::SmallVec;
+
+pub use self::{execute::Executed, frame::Written, peer::PeerQueue};
+use crate::{
+    clients::Door,
+    commands::{Command, CommandError, Flags, Run},
+    config::Settings,
+    env::{Now, random::Dice},
+    node::Node,
+    session::Hole,
+    store::{Key, Role},
+};
+
+/// Names a connection of this loop: a client's, or one by which a peer sends requests. Never used again.
+pub type ConnKey = u64;
+
+/// A peer's place in [`Router::peers`].
+pub type PeerIndex = u16;
+
+/// The keys of one command.
+pub type Keys<'a> = SmallVec<[Key<'a>; 2]>;
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client of this loop.
+    Client {
+        /// Its connection.
+        conn: ConnKey,
+        /// Where its reply goes.
+        hole: Hole,
+    },
+    /// A part of a request that was split.
+    Part {
+        /// Which one.
+        gather: usize,
+        /// Which part.
+        part: usize,
+    },
+    /// Another node, for a client of its own.
+    Peer {
+        /// Its connection.
+        conn: ConnKey,
+        /// Its number for the request.
+        id: u32,
+    },
+}
+
+/// A request, by reference to the buffer that it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The command.
+    pub command: &'static Command,
+    /// Its arguments, the name included.
+    pub args: Args<'a>,
+    /// The client's database.
+    pub db: u8,
+    /// The version of RESP that the client speaks.
+    pub resp: Resp,
+    /// Reads leave no mark on keys.
+    pub silent: bool,
+    /// The port the client came in by; for requests of peers, the client port.
+    pub door: Door,
+    /// Replicas may answer.
+    pub replica: bool,
+}
+
+/// Where a shard is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// On this node.
+    Here,
+    /// By a peer.
+    Peer(PeerIndex),
+    /// By nobody at the moment.
+    Nobody,
+}
+
+/// Where a request is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// All of it is served on this node.
+    Here,
+    /// All of it is served by this peer.
+    Peer(PeerIndex),
+    /// Its keys are on several nodes.
+    Several,
+    /// It must wait.
+    Wait,
+}
+
+/// A reply for a client whose request was not answered at once.
+#[derive(Debug)]
+pub struct Completion {
+    /// Its connection.
+    pub conn: ConnKey,
+    /// Where the reply goes.
+    pub hole: Hole,
+    /// The reply.
+    pub reply: Vec<u8>,
+    /// How far it wrote.
+    pub written: Written,
+}
+
+/// A reply for a peer whose request was not answered at once: a frame.
+#[derive(Debug)]
+pub struct PeerCompletion {
+    /// Its connection.
+    pub conn: ConnKey,
+    /// The frame to send.
+    pub frame: Vec<u8>,
+}
+
+/// A request that was sent to a peer and not answered yet.
+#[derive(Debug)]
+struct Flight {
+    origin: Origin,
+    request: Owned,
+    peer: PeerIndex,
+    /// The position in the stream to the peer where its frame begins.
+    at: u64,
+}
+
+/// A request that outlives the buffer that it came in.
+#[derive(Debug)]
+struct Owned {
+    command: &'static Command,
+    args: OwnedArgs,
+    db: u8,
+    resp: Resp,
+    silent: bool,
+    door: Door,
+    replica: bool,
+}
+
+impl Owned {
+    fn as_request(&self) -> Request<'_> {
+        let Self { command, ref args, db, resp, silent, door, replica } = *self;
+        Request { command, args: args.as_args(), db, resp, silent, door, replica }
+    }
+}
+
+impl Request<'_> {
+    fn to_owned(self) -> Owned {
+        let Self { command, args, db, resp, silent, door, replica } = self;
+        Owned { command, args: args.into(), db, resp, silent, door, replica }
+    }
+}
+
+/// The requests of one connection for one shard that are not answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unresolved {
+    /// How many were sent to a peer.
+    sent: u32,
+    /// To which.
+    to: PeerIndex,
+    /// How many wait here.
+    held: u32,
+}
+
+/// One loop's routing.
+pub struct Router {
+    /// What all threads share.
+    pub node: Arc<Node>,
+    /// The settings in force, as of this turn.
+    pub settings: Arc<Settings>,
+    /// The time of this turn.
+    pub now: Now,
+    /// Replies to be delivered to clients.
+    pub completions: Vec<Completion>,
+    /// Replies to be delivered to peers.
+    pub peer_completions: Vec<PeerCompletion>,
+    /// Commands for the control thread.
+    pub for_control: Vec<(Origin, OwnedArgs)>,
+    /// The links to other nodes, and what is to be sent on each.
+    pub peers: Vec<PeerQueue>,
+    /// Whether a request was run here since the caller last looked: its reply rests on the lease.
+    pub ran: bool,
+    /// Whether something was written to a log since the loop last told replication.
+    pub logged: bool,
+    topology: Arc<Topology>,
+    routes: Box<[Route]>,
+    flights: Slab<Flight>,
+    held: VecDeque<hold::Held>,
+    held_bytes: usize,
+    gathers: Slab<spread::Gathering>,
+    unresolved: HashMap<(ConnKey, ShardId), Unresolved, FxBuildHasher>,
+    dice: Dice,
+}
+
+impl Router {
+    /// A router that knows the topology which its node has applied.
+    pub fn new(node: Arc<Node>, seed: u64) -> Self {
+        let mut router = Self {
+            settings: node.config.load(),
+            topology: node.topology.load_full(),
+            routes: vec![Route::Nobody; usize::from(node.store.shards())].into(),
+            now: Now::of(&*node.clock),
+            node,
+            completions: Vec::new(),
+            peer_completions: Vec::new(),
+            for_control: Vec::new(),
+            peers: Vec::new(),
+            ran: false,
+            logged: false,
+            flights: Slab::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            gathers: Slab::new(),
+            unresolved: HashMap::default(),
+            dice: Dice::new(seed),
+        };
+        router.lay_routes();
+        router
+    }
+
+    /// Begins a turn of the loop: takes the time and the settings.
+    pub fn turn(&mut self) {
+        self.now = Now::of(&*self.node.clock);
+        self.settings = self.node.config.load();
+    }
+
+    /// The topology that requests are routed by.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// Takes over the topology that the node has applied, and sends on what it lets go.
+    pub fn refresh(&mut self) {
+        let topology = self.node.topology.load_full();
+        if topology.version > self.topology.version {
+            self.topology = topology;
+            self.lay_routes();
+            self.drop_dead_links();
+        }
+        self.retry_held();
+    }
+
+    fn lay_routes(&mut self) {
+        let me = self.node.member();
+        for index in 0..self.topology.nodes.len() {
+            let (id, node) = self.topology.nodes.iter().nth(index).expect("an index below the length");
+            if *id != self.node.id {
+                let (id, member) = (*id, node.info.member());
+                self.peer(id, member);
+            }
+        }
+        for (route, shard) in self.routes.iter_mut().zip(&self.topology.shards) {
+            *route = match shard.primary {
+                None => Route::Nobody,
+                Some(primary) if primary == me => Route::Here,
+                Some(primary) if primary.node == me.node => Route::Nobody,
+                Some(primary) => {
+                    let known = self.peers.iter().position(|peer| peer.node == primary.node);
+                    known.map_or(Route::Nobody, |index| Route::Peer(index as PeerIndex))
+                }
+            };
+        }
+    }
+
+    fn peer(&mut self, node: NodeId, member: Member) -> PeerIndex {
+        match self.peers.iter().position(|peer| peer.node == node) {
+            Some(index) => {
+                self.peers[index].member = member;
+                index as PeerIndex
+            }
+            None => {
+                self.peers.push(PeerQueue::new(node, member));
+                self.peers.len() as PeerIndex - 1
+            }
+        }
+    }
+
+    /// The keys of a command, hashed.
+    pub fn keys<'a>(&self, command: &Command, args: Args<'a>) -> Keys<'a> {
+        let indices = command.keys.iter().flat_map(|spec| spec.indices(args));
+        indices.map(|index| Key::new(args.at(index), self.node.store.hash_seed)).collect()
+    }
+
+    /// Where a request with these keys is to go, if nothing of its connection is in its way.
+    pub fn place(&self, request: &Request<'_>, keys: &[Key<'_>]) -> Place {
+        let mut routes = keys.iter().map(|key| self.route(key.slot));
+        let Some(first) = routes.next() else { return self.place_keyless(request) };
+        let mut place = match first {
+            Route::Here => Place::Here,
+            Route::Peer(peer) => Place::Peer(peer),
+            Route::Nobody => return Place::Wait,
+        };
+        for route in routes {
+            place = match (place, route) {
+                (_, Route::Nobody) => return Place::Wait,
+                (Place::Here, Route::Here) => Place::Here,
+                (Place::Peer(one), Route::Peer(other)) if one == other => Place::Peer(one),
+                _ => Place::Several,
+            };
+        }
+        place
+    }
+
+    fn place_keyless(&self, request: &Request<'_>) -> Place {
+        if !matches!(request.command.run, Run::EachShard(_)) {
+            return Place::Here;
+        }
+        if self.routes.contains(&Route::Nobody) {
+            return Place::Wait;
+        }
+        if self.routes.iter().all(|route| *route == Route::Here) { Place::Here } else { Place::Several }
+    }
+
+    fn route(&self, slot: u16) -> Route {
+        self.routes[usize::from(self.node.store.shard_of(slot).0)]
+    }
+
+    /// Whether a request of this connection must not overtake an earlier one on a shard that it needs, if it goes to
+    /// `place`.
+    pub fn must_queue(&self, conn: ConnKey, keys: &[Key<'_>], place: Place) -> bool {
+        if self.unresolved.is_empty() {
+            return false;
+        }
+        let unresolved = |key: &Key<'_>| self.unresolved.get(&(conn, self.node.store.shard_of(key.slot)));
+        let waits = keys.iter().filter_map(unresolved).any(|earlier| earlier.held > 0);
+        waits || self.overtakes(conn, keys, place)
+    }
+
+    /// Whether a request would overtake one that was sent to a peer.
+    fn overtakes(&self, conn: ConnKey, keys: &[Key<'_>], place: Place) -> bool {
+        let unresolved = |key: &Key<'_>| self.unresolved.get(&(conn, self.node.store.shard_of(key.slot)));
+        let elsewhere = |earlier: &Unresolved| earlier.sent > 0 && place != Place::Peer(earlier.to);
+        keys.iter().filter_map(unresolved).any(elsewhere)
+    }
+
+    /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
+    pub fn submit(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], place: Place) {
+        match place {
+            Place::Wait => self.hold(origin, request.to_owned(), keys),
+            Place::Peer(peer) if request.door == Door::Cluster => self.answer_moved(origin, keys, peer),
+            Place::Peer(peer) if self.peers[usize::from(peer)].connected => {
+                self.send(origin, request, keys, peer);
+            }
+            Place::Peer(_) => self.hold(origin, request.to_owned(), keys),
+            Place::Several => self.spread(origin, request, keys),
+            Place::Here => {
+                let mut out = crate::commands::Reply::new(request.resp);
+                match self.execute(&request, keys, &mut out) {
+                    Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
+                    Executed::NotServing => self.hold(origin, request.to_owned(), keys),
+                }
+            }
+        }
+    }
+
+    fn answer_moved(&mut self, origin: Origin, keys: &[Key<'_>], peer: PeerIndex) {
+        let owner = self.peers[usize::from(peer)].node;
+        let slot = keys.first().map_or(0, |key| key.slot);
+        let error = match self.topology.nodes.get(&owner) {
+            Some(node) => {
+                let address = &node.info.address;
+                CommandError::made(format!("MOVED {slot} {}:{}", address.host, address.cluster_port))
+            }
+            None => CommandError::other("CLUSTERDOWN The owner of the slot has just been removed; try again"),
+        };
+        self.fail(origin, &error);
+    }
+
+    fn send(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], peer: PeerIndex) {
+        self.track(origin, keys, Some(peer));
+        let queue = &mut self.peers[usize::from(peer)];
+        let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end() };
+        let id = self.flights.insert(flight) as u32;
+        queue.put(id, self.topology.version, &request);
+        self.node.stats.forwarded.add(1);
+    }
+
+    /// Notes that a request of a connection for these shards is under way: to a peer, or it waits.
+    fn track(&mut self, origin: Origin, keys: &[Key<'_>], to: Option<PeerIndex>) {
+        let Some(conn) = self.connection_of(origin) else { return };
+        for key in keys {
+            let shard = self.node.store.shard_of(key.slot);
+            let entry = self.unresolved.entry((conn, shard)).or_default();
+            match to {
+                Some(to) => (entry.sent, entry.to) = (entry.sent + 1, to),
+                None => entry.held += 1,
+            }
+        }
+    }
+
+    /// Takes that back: the request was sent, or waited.
+    fn untrack(&mut self, origin: Origin, request: &Request<'_>, was_sent: bool) {
+        let Some(conn) = self.connection_of(origin) else { return };
+        for key in &self.keys(request.command, request.args) {
+            let shard = self.node.store.shard_of(key.slot);
+            if let Some(entry) = self.unresolved.get_mut(&(conn, shard)) {
+                let count = if was_sent { &mut entry.sent } else { &mut entry.held };
+                *count = count.saturating_sub(1);
+                if (entry.sent, entry.held) == (0, 0) {
+                    self.unresolved.remove(&(conn, shard));
+                }
+            }
+        }
+    }
+
+    fn connection_of(&self, origin: Origin) -> Option<ConnKey> {
+        match origin {
+            Origin::Client { conn, .. } | Origin::Peer { conn, .. } => Some(conn),
+            Origin::Part { gather, .. } => self.connection_of(self.gathers.get(gather)?.origin),
+        }
+    }
+
+    /// Answers with an error.
+    pub fn fail(&mut self, origin: Origin, error: &CommandError) {
+        let mut out = crate::commands::Reply::default();
+        out.error(error);
+        self.node.stats.errors.add(1);
+        self.complete(origin, out.into_bytes(), Written::new());
+    }
+
+    /// Passes a reply on to whoever asked.
+    pub fn complete(&mut self, origin: Origin, reply: Vec<u8>, written: Written) {
+        match origin {
+            Origin::Client { conn, hole } => {
+                self.completions.push(Completion { conn, hole, reply, written });
+            }
+            Origin::Part { gather, part } => self.gather(gather, part, reply, written),
+            Origin::Peer { conn, id } => {
+                let mut frame = Vec::new();
+                let answer = frame::Answer::Reply { written, bytes: &reply };
+                frame::put_reply(&mut frame, &frame::PeerReply { id, answer });
+                self.peer_completions.push(PeerCompletion { conn, frame });
+            }
+        }
+    }
+
+    /// The version of the topology that requests are routed by.
+    pub fn version(&self) -> Version {
+        self.topology.version
+    }
+
+    /// Whether memory is at its limit, so that commands which need more are refused.
+    pub fn is_out_of_memory(&self) -> bool {
+        let limit = self.settings.maxmemory;
+        limit > 0 && self.node.store.used() as u64 > limit
+    }
+
+    /// Whether this node holds a complete copy of the shard of these keys.
+    pub fn has_replica(&self, keys: &[Key<'_>]) -> bool {
+        let shard = |key: &Key<'_>| self.node.store.lock(self.node.store.shard_of(key.slot)).core.role;
+        keys.first().is_some_and(|key| shard(key) == Role::Replica)
+    }
+
+    /// Whether a command's effects would be unknown if the node that runs it died.
+    fn may_write(command: &Command) -> bool {
+        command.flags.has(Flags::WRITE)
+    }
+}

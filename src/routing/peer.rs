@@ -1,0 +1,162 @@
+//! Requests to and from other nodes.
+
+use ringfort_cluster::{Member, NodeId, Version};
+use ringfort_protocol::{Args, Parsed, Parser, encode_command};
+
+use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, frame};
+use crate::{clients::Door, commands, commands::CommandError, routing::Executed};
+
+/// Bytes that may wait to be sent to one peer before requests are refused.
+pub const QUEUE_LIMIT: usize = 256 << 20;
+
+/// The link of this loop to one peer: what is to be sent on it.
+#[derive(Debug)]
+pub struct PeerQueue {
+    /// Which node.
+    pub node: NodeId,
+    /// Which of its lives, as far as this loop knows.
+    pub member: Member,
+    /// Whether the link is up: only then is anything put here.
+    pub connected: bool,
+    /// The loop is to close the link: what was sent on it will not be answered.
+    pub close: bool,
+    /// What is to be sent.
+    pub out: Vec<u8>,
+    /// Bytes that were sent, since the link is up.
+    sent: u64,
+}
+
+impl PeerQueue {
+    pub(super) fn new(node: NodeId, member: Member) -> Self {
+        Self { node, member, connected: false, close: false, out: Vec::new(), sent: 0 }
+    }
+
+    /// The position in the stream where the next frame will begin.
+    pub(super) fn end(&self) -> u64 {
+        self.sent + self.out.len() as u64
+    }
+
+    pub(super) fn put(&mut self, id: u32, version: Version, request: &Request<'_>) {
+        let mut command = Vec::new();
+        encode_command(&mut command, request.args.iter());
+        let Request { db, resp, silent, .. } = *request;
+        let frame = frame::PeerRequest { id, version, db, resp, silent, command: &command };
+        frame::put_request(&mut self.out, &frame);
+    }
+
+    /// The loop has sent so many bytes of [`PeerQueue::out`].
+    pub fn sent(&mut self, bytes: usize) {
+        self.out.drain(..bytes);
+        self.sent += bytes as u64;
+    }
+}
+
+impl Router {
+    /// The link to a peer is up: what waits for it can go.
+    pub fn link_up(&mut self, peer: PeerIndex) {
+        let queue = &mut self.peers[usize::from(peer)];
+        (queue.connected, queue.close, queue.sent) = (true, false, 0);
+        queue.out.clear();
+        self.retry_held();
+    }
+
+    /// The link to a peer is down. What was not sent waits for the next owner, and so do reads; of a write that was
+    /// sent nobody knows whether it was run.
+    pub fn link_down(&mut self, peer: PeerIndex) {
+        let queue = &mut self.peers[usize::from(peer)];
+        (queue.connected, queue.close) = (false, false);
+        queue.out.clear();
+        let sent = queue.sent;
+        let lost: Vec<usize> =
+            self.flights.iter().filter(|(_, flight)| flight.peer == peer).map(|(id, _)| id).collect();
+        let mut lost: Vec<Flight> = lost.into_iter().map(|id| self.flights.remove(id)).collect();
+        lost.sort_by_key(|flight| flight.at);
+        for flight in lost {
+            if flight.at >= sent || !Self::may_write(flight.request.command) {
+                self.hold_flight(flight);
+            } else {
+                self.untrack(flight.origin, &flight.request.as_request(), true);
+                let text = "UNKNOWN The node that ran this write failed before it answered; \
+                            whether it was applied is not known";
+                self.fail(flight.origin, &CommandError::other(text));
+            }
+        }
+        self.retry_held();
+    }
+
+    /// Marks links to nodes whose life is over, by the topology, to be closed.
+    pub(super) fn drop_dead_links(&mut self) {
+        for queue in &mut self.peers {
+            let alive = self.topology.is_alive(queue.member);
+            queue.close |= queue.connected && !alive;
+        }
+    }
+
+    /// A reply frame came from a peer.
+    pub fn peer_replied(&mut self, peer: PeerIndex, reply: frame::PeerReply<'_>) {
+        let known = self.flights.get(reply.id as usize).is_some_and(|flight| flight.peer == peer);
+        if !known {
+            return;
+        }
+        let flight = self.flights.remove(reply.id as usize);
+        match reply.answer {
+            frame::Answer::Reply { written, bytes } => {
+                self.untrack(flight.origin, &flight.request.as_request(), true);
+                self.complete(flight.origin, bytes.to_vec(), written);
+            }
+            frame::Answer::NotPrimary(version) => {
+                self.hold_flight(flight);
+                if version < self.topology.version {
+                    self.retry_held();
+                }
+            }
+        }
+    }
+
+    /// A request frame came from a peer on connection `conn`. Its reply is appended to `out`, or follows among the
+    /// completions.
+    pub fn serve_peer(&mut self, conn: ConnKey, request: &frame::PeerRequest<'_>, out: &mut Vec<u8>) {
+        let mut spans = Vec::new();
+        let origin = Origin::Peer { conn, id: request.id };
+        let parsed = Parser::new().parse(request.command, &mut spans, &Default::default());
+        let Ok(Parsed::Command { .. }) = parsed else {
+            return self.fail(origin, &CommandError::other("ERR a peer sent what is no command"));
+        };
+        let args = Args::new(request.command, &spans);
+        let command = match commands::resolve(args) {
+            Ok(command) => command,
+            Err(error) => return self.fail(origin, &error),
+        };
+        self.node.stats.served_for_peers.add(1);
+        let frame::PeerRequest { db, resp, silent, .. } = *request;
+        let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false };
+        let keys = self.keys(command, args);
+        let place = match self.place(&view, &keys) {
+            // On every node: this one does its part.
+            Place::Several if keys.is_empty() => Place::Here,
+            place => place,
+        };
+        if self.must_queue(conn, &keys, place) {
+            return self.hold(origin, view.to_owned(), &keys);
+        }
+        match place {
+            Place::Wait => self.hold(origin, view.to_owned(), &keys),
+            // The sender knows a newer topology: this node is about to learn that it is the owner, or of a third one.
+            Place::Peer(_) | Place::Several if request.version > self.version() => {
+                self.hold(origin, view.to_owned(), &keys);
+            }
+            Place::Peer(_) | Place::Several => self.answer_not_primary(origin),
+            Place::Here => {
+                let mut reply = commands::Reply::new(resp);
+                match self.execute(&view, &keys, &mut reply) {
+                    Executed::NotServing => self.hold(origin, view.to_owned(), &keys),
+                    Executed::Done(written) => {
+                        let bytes = reply.into_bytes();
+                        let answer = frame::Answer::Reply { written, bytes: &bytes };
+                        frame::put_reply(out, &frame::PeerReply { id: request.id, answer });
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Requests whose keys are on several nodes: split, run where the keys are, and put together again.
+//!
+//! On one node such a request is atomic, since all its shards are locked together. Over several nodes it is not: each
+//! node's part is.
+
+use ringfort_protocol::{OwnedArgs, elements};
+
+use super::{Origin, Place, Request, Route, Router, frame::Written};
+use crate::{
+    commands::{Command, CommandError, Find, Gather, Reply, Spread},
+    store::Key,
+};
+
+/// Requests of one loop that may be split at a time.
+const GATHERS_LIMIT: usize = 100_000;
+
+/// A request whose parts are under way.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    pub(super) origin: Origin,
+    gather: Gather,
+    resp: ringfort_protocol::Resp,
+    /// Of each part, the places of its keys among the keys of the request, and its reply once it is there.
+    parts: Vec<Part>,
+    missing: usize,
+    written: Written,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    keys: Vec<usize>,
+    reply: Vec<u8>,
+}
+
+impl Router {
+    pub(super) fn spread(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
+        if self.gathers.len() >= GATHERS_LIMIT {
+            let error = CommandError::other("ERR too many requests over several nodes are under way");
+            return self.fail(origin, &error);
+        }
+        match request.command.spread {
+            Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
+            Spread::Everywhere(gather) => self.spread_everywhere(origin, request, gather),
+            Spread::Together | Spread::Carry | Spread::Cursor => {
+                let text = format!(
+                    "CROSSSLOT The keys of '{}' are on different nodes; give them a common hash tag, \
+                     as in {{tag}}key, to use them together",
+                    request.command.name
+                );
+                self.fail(origin, &CommandError::made(text));
+            }
+        }
+    }
+
+    fn spread_keys(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], gather: Gather) {
+        let step = step_of(request.command);
+        let first = 1;
+        let mut targets: Vec<(Route, Vec<usize>)> = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let route = self.route(key.slot);
+            match targets.iter_mut().find(|target| target.0 == route) {
+                Some(target) => target.1.push(index),
+                None => targets.push((route, vec![index])),
+            }
+        }
+        let parts = targets.iter().map(|target| Part { keys: target.1.clone(), reply: Vec::new() }).collect();
+        let gather = self.begin(origin, request, gather, parts);
+        for (part, (route, indices)) in targets.into_iter().enumerate() {
+            let name = std::iter::once(request.args.at(0));
+            let of_key = |index: &usize| {
+                let at = first + index * step;
+                (at..at + step).map(|at| request.args.at(at))
+            };
+            let args: OwnedArgs = name.chain(indices.iter().flat_map(of_key)).collect();
+            let keys: Vec<Key<'_>> = indices.iter().map(|index| keys[*index]).collect();
+            let place = match route {
+                Route::Here => Place::Here,
+                Route::Peer(peer) => Place::Peer(peer),
+                Route::Nobody => Place::Wait,
+            };
+            let request = Request { args: args.as_args(), ..request };
+            self.submit(Origin::Part { gather, part }, request, &keys, place);
+        }
+    }
+
+    fn spread_everywhere(&mut self, origin: Origin, request: Request<'_>, gather: Gather) {
+        let mut places: Vec<Place> = Vec::new();
+        for route in &self.routes {
+            let place = match route {
+                Route::Here => Place::Here,
+                Route::Peer(peer) => Place::Peer(*peer),
+                Route::Nobody => Place::Wait,
+            };
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        let parts = places.iter().map(|_| Part::default()).collect();
+        let gather = self.begin(origin, request, gather, parts);
+        for (part, place) in places.into_iter().enumerate() {
+            self.submit(Origin::Part { gather, part }, request, &[], place);
+        }
+    }
+
+    fn begin(&mut self, origin: Origin, request: Request<'_>, gather: Gather, parts: Vec<Part>) -> usize {
+        let (missing, written, resp) = (parts.len(), Written::new(), request.resp);
+        self.gathers.insert(Gathering { origin, gather, resp, parts, missing, written })
+    }
+
+    pub(super) fn gather(&mut self, gather: usize, part: usize, reply: Vec<u8>, written: Written) {
+        let Some(gathering) = self.gathers.get_mut(gather) else { return };
+        gathering.parts[part].reply = reply;
+        gathering.written.extend(written);
+        gathering.missing -= 1;
+        if gathering.missing > 0 {
+            return;
+        }
+        let whole = self.gathers.remove(gather);
+        let mut out = Reply::new(whole.resp);
+        match whole.gather {
+            Gather::PerKey => put_by_key(&whole.parts, &mut out),
+            how => {
+                let replies: Vec<Vec<u8>> = whole.parts.into_iter().map(|part| part.reply).collect();
+                put_together(how, &replies, &mut out, self.dice.roll());
+            }
+        }
+        self.complete(whole.origin, out.into_bytes(), whole.written);
+    }
+}
+
+/// Puts the replies of a command that was run shard by shard together.
+pub(super) fn combine(request: &Request<'_>, replies: &[Vec<u8>], out: &mut Reply, random: u64) {
+    let how = match request.command.spread {
+        Spread::Everywhere(gather) | Spread::Keys(gather) => gather,
+        Spread::Together | Spread::Carry | Spread::Cursor => Gather::AllOk,
+    };
+    put_together(how, replies, out, random);
+}
+
+fn put_together(how: Gather, replies: &[Vec<u8>], out: &mut Reply, random: u64) {
+    if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
+        out.bytes.extend_from_slice(error);
+        return;
+    }
+    match how {
+        Gather::Sum => out.int(replies.iter().filter_map(|reply| integer(reply)).sum()),
+        Gather::AllOk | Gather::PerKey => out.ok(),
+        Gather::Concat => {
+            let all: Vec<&[u8]> = replies.iter().filter_map(|reply| elements(reply)).flatten().collect();
+            out.array(all.len());
+            all.iter().for_each(|element| out.bytes.extend_from_slice(element));
+        }
+        Gather::AnyOne => {
+            let some: Vec<&Vec<u8>> = replies.iter().filter(|reply| !is_null(reply)).collect();
+            match some.len() {
+                0 => out.null(),
+                len => out.bytes.extend_from_slice(some[random as usize % len]),
+            }
+        }
+    }
+}
+
+/// One array with an element for each key, in the order of the request.
+fn put_by_key(parts: &[Part], out: &mut Reply) {
+    if let Some(part) = parts.iter().find(|part| part.reply.starts_with(b"-")) {
+        out.bytes.extend_from_slice(&part.reply);
+        return;
+    }
+    let count = parts.iter().map(|part| part.keys.len()).sum();
+    let mut by_key: Vec<&[u8]> = vec![b"$-1\r\n"; count];
+    for part in parts {
+        for (key, element) in part.keys.iter().zip(elements(&part.reply).into_iter().flatten()) {
+            by_key[*key] = element;
+        }
+    }
+    out.array(count);
+    by_key.iter().for_each(|element| out.bytes.extend_from_slice(element));
+}
+
+/// Distance from one key of a command to the next.
+fn step_of(command: &Command) -> usize {
+    match command.keys.first().map(|spec| spec.find) {
+        Some(Find::Range { step, .. }) => usize::from(step),
+        _ => 1,
+    }
+}
+
+fn integer(reply: &[u8]) -> Option<i64> {
+    let digits = reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn is_null(reply: &[u8]) -> bool {
+    reply.starts_with(b"$-1") || reply.starts_with(b"_") || reply.starts_with(b"*-1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(how: Gather, replies: &[&str]) -> String {
+        let mut out = Reply::default();
+        let replies: Vec<Vec<u8>> = replies.iter().map(|reply| reply.as_bytes().to_vec()).collect();
+        put_together(how, &replies, &mut out, 0);
+        String::from_utf8(out.into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn replies_are_put_together() {
+        assert_eq!(put(Gather::Sum, &[":2\r\n", ":40\r\n"]), ":42\r\n");
+        assert_eq!(put(Gather::AllOk, &["+OK\r\n", "-ERR no\r\n"]), "-ERR no\r\n");
+        let arrays = ["*1\r\n$1\r\na\r\n", "*0\r\n", "*2\r\n:1\r\n*1\r\n:2\r\n"];
+        assert_eq!(put(Gather::Concat, &arrays), "*3\r\n$1\r\na\r\n:1\r\n*1\r\n:2\r\n");
+        assert_eq!(put(Gather::AnyOne, &["$-1\r\n", "$1\r\na\r\n", "_\r\n"]), "$1\r\na\r\n");
+        assert_eq!(put(Gather::AnyOne, &["$-1\r\n"]), "$-1\r\n");
+    }
+
+    #[test]
+    fn elements_return_to_the_places_of_their_keys() {
+        let part = |keys: &[usize], reply: &str| Part { keys: keys.into(), reply: reply.into() };
+        let parts = [part(&[0, 2], "*2\r\n$1\r\na\r\n$1\r\nc\r\n"), part(&[1], "*1\r\n_\r\n")];
+        let mut out = Reply::default();
+        put_by_key(&parts, &mut out);
+        assert_eq!(out.into_bytes(), b"*3\r\n$1\r\na\r\n_\r\n$1\r\nc\r\n");
+    }
+}

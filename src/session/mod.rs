@@ -1,0 +1,196 @@
+//! One client connection, as a pure state machine: bytes in, bytes and holes out.
+//!
+//! A [`Session`] is fed what its client sent and the router of its loop. It parses commands where they lie, checks
+//! them in Redis' order (arity, authentication, state, memory), and runs each: at once where this node owns its keys,
+//! else by a hole in its [`Output`] that the router fills later. It knows no socket and no clock.
+
+mod output;
+
+use ringfort_protocol::{Args, Parsed, Parser, Resp, Span, reply};
+
+pub use self::output::{Hole, Output};
+use crate::{
+    clients::{Client, Door, Replies},
+    commands::{self, Command, CommandError, Flags, Run, session::SessionCx},
+    routing::{ConnKey, Executed, Origin, Place, Request, Router, Written},
+};
+
+/// Replies that a connection may be owed before its next request is read.
+pub const HOLES_LIMIT: usize = 4096;
+
+/// Bytes that a connection may be owed before its next request is read.
+pub const OUTPUT_LIMIT: usize = 64 << 20;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Session {
+    /// What is known of the client.
+    pub client: Client,
+    /// What it is to be sent.
+    pub output: Output,
+    /// How far its writes reached in the logs of their shards: what WAIT waits for.
+    pub written: Written,
+    key: ConnKey,
+    parser: Parser,
+    spans: Vec<Span>,
+}
+
+impl Session {
+    /// A new connection, which the loop knows by `key`.
+    pub fn new(client: Client, key: ConnKey) -> Self {
+        Self {
+            client,
+            key,
+            output: Output::default(),
+            written: Written::new(),
+            parser: Parser::new(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// Takes what the client sent, from the first byte that was not used yet, and runs the commands in it. Returns how
+    /// many bytes were used; the rest must be given again with more behind it.
+    pub fn receive(&mut self, input: &[u8], router: &mut Router) -> usize {
+        let mut used = 0;
+        let mut spans = std::mem::take(&mut self.spans);
+        while used < input.len() && self.may_go_on() {
+            let mut limits = router.settings.protocol;
+            limits.authenticated = self.client.authenticated;
+            match self.parser.parse(&input[used..], &mut spans, &limits) {
+                Ok(Parsed::Command { len }) => {
+                    self.command(Args::new(&input[used..used + len], &spans), router);
+                    used += len;
+                }
+                Ok(Parsed::Inline { len }) => {
+                    let args = self.parser.inline_args();
+                    self.command(args.as_args(), router);
+                    used += len;
+                }
+                Ok(Parsed::Nothing { len }) => used += len,
+                Ok(Parsed::Incomplete { .. }) => break,
+                Err(error) => {
+                    reply::protocol_error(&mut self.output.tail().bytes, &error);
+                    self.client.closing = true;
+                    used = input.len();
+                }
+            }
+        }
+        self.spans = spans;
+        used
+    }
+
+    /// Whether the next command is to be read now: not after QUIT, and not while the client does not take what it is
+    /// owed.
+    pub fn may_go_on(&self) -> bool {
+        !self.client.closing
+            && self.output.holes() < HOLES_LIMIT
+            && self.output.ready().bytes.len() < OUTPUT_LIMIT
+    }
+
+    /// A reply from elsewhere is there.
+    pub fn complete(&mut self, hole: Hole, reply: &[u8], written: &Written) {
+        self.output.fill(hole, reply);
+        self.note_written(written);
+    }
+
+    fn command(&mut self, args: Args<'_>, router: &mut Router) {
+        router.node.stats.commands.add(1);
+        self.client.replies = match self.client.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip => Replies::On,
+            replies => replies,
+        };
+        let before = self.client.replies;
+        let discard = matches!(before, Replies::Off | Replies::Skip);
+        let mark = self.output.tail().mark();
+        match self.check(args, router) {
+            Ok(command) => self.run(command, args, discard, router),
+            Err(error) => {
+                router.node.stats.errors.add(1);
+                self.output.tail().error(&error);
+            }
+        }
+        let silenced = discard && self.client.replies == before;
+        if silenced || (self.client.replies == Replies::Off && before != Replies::Off) {
+            self.output.tail().rewind(mark);
+        }
+    }
+
+    /// Finds the command and decides whether this client may run it now.
+    fn check(&mut self, args: Args<'_>, router: &Router) -> Result<&'static Command, CommandError> {
+        let command = commands::resolve(args)?;
+        if !self.client.authenticated && !command.flags.has(Flags::NO_AUTH) {
+            return Err(CommandError::other("NOAUTH Authentication required."));
+        }
+        if command.flags.has(Flags::DENYOOM) && router.is_out_of_memory() {
+            return Err(CommandError::OutOfMemory);
+        }
+        Ok(command)
+    }
+
+    fn run(&mut self, command: &'static Command, args: Args<'_>, discard: bool, router: &mut Router) {
+        if let Run::Session(handler) = command.run {
+            let out = self.output.tail();
+            let mark = out.mark();
+            let mut cx = SessionCx { node: &router.node, client: &mut self.client, out, now: router.now };
+            if let Err(error) = handler(&mut cx, args) {
+                out.rewind(mark);
+                out.error(&error);
+                router.node.stats.errors.add(1);
+            }
+            return self.speak();
+        }
+        if matches!(command.run, Run::Control) {
+            let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };
+            return router.for_control.push((origin, args.into()));
+        }
+        let request = Request {
+            command,
+            args,
+            db: self.client.db,
+            resp: self.output.ready().resp,
+            silent: self.client.no_touch,
+            door: self.client.door,
+            replica: self.client.readonly && command.flags.has(Flags::READONLY),
+        };
+        let keys = router.keys(command, args);
+        if self.client.door == Door::Cluster && keys.windows(2).any(|pair| pair[0].slot != pair[1].slot) {
+            let text = "CROSSSLOT Keys in request don't hash to the same slot";
+            return self.output.tail().error(&CommandError::other(text));
+        }
+        let place = match router.place(&request, &keys) {
+            Place::Peer(_) | Place::Wait if request.replica && router.has_replica(&keys) => Place::Here,
+            place => place,
+        };
+        let in_order = !router.must_queue(self.key, &keys, place);
+        if place == Place::Here && in_order {
+            let out = self.output.tail();
+            if let Executed::Done(written) = router.execute(&request, &keys, out) {
+                return self.note_written(&written);
+            }
+        }
+        let place = if in_order && place != Place::Here { place } else { Place::Wait };
+        let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };
+        router.submit(origin, request, &keys, place);
+    }
+
+    /// Speaks the version of RESP from now on that HELLO has chosen.
+    fn speak(&mut self) {
+        let chosen = if self.client.resp3 { Resp::V3 } else { Resp::V2 };
+        if self.output.ready().resp != chosen {
+            self.output.speak(chosen);
+        }
+    }
+
+    fn note_written(&mut self, written: &Written) {
+        for (shard, epoch, offset) in written {
+            match self.written.binary_search_by_key(shard, |known| known.0) {
+                Ok(index) => {
+                    let known = &mut self.written[index];
+                    (known.1, known.2) = (known.1, known.2).max((*epoch, *offset));
+                }
+                Err(index) => self.written.insert(index, (*shard, *epoch, *offset)),
+            }
+        }
+    }
+}

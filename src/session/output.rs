@@ -1,0 +1,157 @@
+//! What a connection is to be sent: bytes, and holes for replies that are not there yet.
+//!
+//! Replies leave in the order of their requests. One that comes from elsewhere, or later, leaves a hole; what follows
+//! it is kept until the hole is filled.
+
+use std::collections::VecDeque;
+
+use ringfort_protocol::Resp;
+
+use crate::commands::Reply;
+
+/// Names a hole of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hole(u64);
+
+/// The output of a connection.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// What can be sent.
+    ready: Reply,
+    /// What cannot, since the first of it is a hole.
+    waiting: VecDeque<Part>,
+    /// The number of the first part in `waiting`.
+    first: u64,
+    holes: usize,
+}
+
+#[derive(Debug)]
+enum Part {
+    Hole { discard: bool },
+    Reply(Reply),
+}
+
+impl Output {
+    /// Where the next reply is written.
+    pub fn tail(&mut self) -> &mut Reply {
+        if self.waiting.is_empty() {
+            return &mut self.ready;
+        }
+        if !matches!(self.waiting.back(), Some(Part::Reply(_))) {
+            self.waiting.push_back(Part::Reply(Reply::new(self.ready.resp)));
+        }
+        match self.waiting.back_mut() {
+            Some(Part::Reply(reply)) => reply,
+            _ => &mut self.ready,
+        }
+    }
+
+    /// Leaves a hole for one reply; with `discard`, nothing will be sent in its place.
+    pub fn leave_hole(&mut self, discard: bool) -> Hole {
+        self.waiting.push_back(Part::Hole { discard });
+        self.holes += 1;
+        Hole(self.first + self.waiting.len() as u64 - 1)
+    }
+
+    /// Fills a hole. What it held back moves up to be sent.
+    pub fn fill(&mut self, hole: Hole, reply: &[u8]) {
+        let Some(index) = hole.0.checked_sub(self.first) else { return };
+        let Some(part @ Part::Hole { .. }) = self.waiting.get_mut(index as usize) else { return };
+        self.holes -= 1;
+        let discard = matches!(part, Part::Hole { discard: true });
+        let reply = if discard { &[] } else { reply };
+        if index == 0 {
+            self.waiting.pop_front();
+            self.first += 1;
+            self.ready.bytes.extend_from_slice(reply);
+            self.move_up();
+        } else {
+            let resp = self.ready.resp;
+            *part = Part::Reply(Reply { bytes: reply.to_vec(), ..Reply::new(resp) });
+        }
+    }
+
+    fn move_up(&mut self) {
+        while let Some(Part::Reply(_)) = self.waiting.front() {
+            let Some(Part::Reply(reply)) = self.waiting.pop_front() else { return };
+            self.first += 1;
+            let base = self.ready.bytes.len();
+            self.ready.bytes.extend_from_slice(&reply.bytes);
+            self.ready.shared.extend(reply.shared.into_iter().map(|(at, value)| (base + at, value)));
+        }
+    }
+
+    /// Number of holes that are not filled.
+    pub fn holes(&self) -> usize {
+        self.holes
+    }
+
+    /// What can be sent now: the caller sends it and [takes it off](Output::sent).
+    pub fn ready(&self) -> &Reply {
+        &self.ready
+    }
+
+    /// Hands over all that can be sent now.
+    pub fn take_ready(&mut self) -> Reply {
+        let resp = self.ready.resp;
+        std::mem::replace(&mut self.ready, Reply::new(resp))
+    }
+
+    /// Gives a buffer back that was taken by [`Output::take_ready`], emptied, so that its memory is used again.
+    pub fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if self.ready.bytes.is_empty() && buffer.capacity() <= Self::KEEP {
+            buffer.clear();
+            self.ready.bytes = buffer;
+        }
+    }
+
+    /// An idle connection keeps a buffer of at most this many bytes.
+    const KEEP: usize = 16 << 10;
+
+    /// Takes back what was written since nothing was in `ready`: see the check before sending.
+    pub fn withdraw(&mut self) {
+        self.ready = Reply::new(self.ready.resp);
+    }
+
+    /// Writes replies in this version from now on.
+    pub fn speak(&mut self, resp: Resp) {
+        self.tail().resp = resp;
+        self.ready.resp = resp;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(output: &mut Output) -> String {
+        String::from_utf8(output.take_ready().into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn replies_leave_in_order_whatever_the_order_in_which_holes_are_filled() {
+        let mut output = Output::default();
+        output.tail().simple("a");
+        let first = output.leave_hole(false);
+        output.tail().simple("c");
+        let second = output.leave_hole(false);
+        output.tail().simple("e");
+        assert_eq!(sent(&mut output), "+a\r\n");
+        output.fill(second, b"+d\r\n");
+        assert_eq!((sent(&mut output), output.holes()), (String::new(), 1));
+        output.fill(first, b"+b\r\n");
+        assert_eq!(sent(&mut output), "+b\r\n+c\r\n+d\r\n+e\r\n");
+        output.tail().simple("f");
+        assert_eq!((sent(&mut output), output.holes()), ("+f\r\n".into(), 0));
+    }
+
+    #[test]
+    fn a_discarded_hole_sends_nothing_and_is_filled_once() {
+        let mut output = Output::default();
+        let hole = output.leave_hole(true);
+        output.tail().simple("b");
+        output.fill(hole, b"+a\r\n");
+        output.fill(hole, b"+again\r\n");
+        assert_eq!(sent(&mut output), "+b\r\n");
+    }
+}
