@@ -15,12 +15,17 @@ mod bitmaps;
 mod connection;
 pub mod dispatch;
 pub mod error;
+mod hashes;
 pub mod keys;
+mod lists;
 mod operate;
 pub mod parse;
+mod random;
 pub mod rebuild;
 pub mod reply;
+mod scan;
 pub mod session;
+mod sets;
 mod strings;
 
 use std::{collections::HashMap, sync::OnceLock};
@@ -401,7 +406,16 @@ pub fn table() -> &'static Table {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [strings::COMMANDS, bitmaps::COMMANDS, connection::COMMANDS, operate::COMMANDS].into_iter()
+    [
+        strings::COMMANDS,
+        bitmaps::COMMANDS,
+        lists::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
+        connection::COMMANDS,
+        operate::COMMANDS,
+    ]
+    .into_iter()
 }
 
 /// Longest name of a command, in bytes.

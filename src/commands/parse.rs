@@ -32,7 +32,7 @@ pub fn within(arg: &[u8], bounds: RangeInclusive<i64>) -> Result<i64, CommandErr
         return Ok(value);
     }
     let (least, most) = bounds.into_inner();
-    Err(CommandError::made(format!("ERR value is out of range, must be between {least} and {most}")))
+    Err(CommandError::made(format!("ERR value is out of range, value must between {least} and {most}")))
 }
 
 /// A floating-point number; infinities are numbers, NaN is not.
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(positive(b"x"), Err(CommandError::NotPositive));
         assert_eq!(within(b"3", 1..=3), Ok(3));
         let error = within(b"4", 1..=3).unwrap_err();
-        assert_eq!(error.to_string(), "ERR value is out of range, must be between 1 and 3");
+        assert_eq!(error.to_string(), "ERR value is out of range, value must between 1 and 3");
         assert_eq!(float(b"-inf"), Ok(f64::NEG_INFINITY));
         assert_eq!(float(b"nan"), Err(CommandError::NotFloat));
     }

@@ -151,7 +151,7 @@ impl<T: Item> Ordered<T> {
 
     /// Visits items in the order of their hashes, from `from` on, until at least `count` were visited and all that
     /// share the last hash. Returns the hash to go on from, or `None` at the end.
-    pub fn scan(&self, from: u32, count: usize, mut visit: impl FnMut(&T)) -> Option<u32> {
+    pub fn scan<'a>(&'a self, from: u32, count: usize, mut visit: impl FnMut(&'a T)) -> Option<u32> {
         let mut visited = 0;
         let mut last = None;
         for item in self.iter_from(from) {

@@ -49,7 +49,7 @@ pub enum Form {
     Str = 0,
     /// A [`super::packed`] sequence of the elements.
     List = 1,
-    /// Sorted integers of one width: see [`super::objects::set`].
+    /// Sorted integers of one width: see [`super::objects::intset`].
     IntSet = 2,
     /// A packed sequence of the members.
     Set = 3,
