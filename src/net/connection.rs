@@ -244,7 +244,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut rea
     }
     of.clients.borrow_mut().remove(&this.key);
     of.node.clients.leave(this.shared.id);
-    of.router.borrow_mut().forget(this.key);
+    of.with_router(|router| router.forget(this.key));
 }
 
 /// Reads into the loop's buffer. Unlike `try_read`, this notices by a short read that the socket is empty, which saves

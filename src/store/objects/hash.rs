@@ -260,7 +260,7 @@ mod tests {
         }
         let all: BTreeMap<_, _> = hash.iter().map(|(f, v)| (f.to_vec(), v.to_vec())).collect();
         assert_eq!(all, map);
-        assert_eq!(hash.heap_bytes(), hash.fields.iter().map(Field::heap_bytes).sum());
+        assert_eq!(hash.heap_bytes(), hash.fields.iter().map(Field::heap_bytes).sum::<usize>());
         all.keys().for_each(|field| assert!(hash.remove(field)));
         assert_eq!((hash.heap_bytes(), hash.is_empty()), (0, true));
     }
