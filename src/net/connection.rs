@@ -89,8 +89,10 @@ impl Connection {
 
     pub(super) fn complete(&self, completion: &Completion) {
         let mut session = self.session.borrow_mut();
+        let went_on = session.may_go_on();
         session.complete(completion.hole, &completion.reply, &completion.written);
-        if !self.input.borrow().is_empty() && session.may_go_on() {
+        let kept = !self.input.borrow().is_empty();
+        if (kept || !went_on) && session.may_go_on() {
             self.resume.notify_one();
         }
     }
