@@ -27,6 +27,7 @@ mod scan;
 pub mod session;
 mod sets;
 mod strings;
+mod wait;
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -297,6 +298,8 @@ pub enum Gather {
     PerKey,
     /// The sum of integers.
     Sum,
+    /// The least of integers.
+    Min,
     /// `OK` if all said so.
     AllOk,
     /// One array of all their elements.
@@ -318,6 +321,8 @@ pub enum Run {
     Session(session::SessionHandler),
     /// By the control thread, which answers later.
     Control,
+    /// By the router: an answer when replicas have what the connection wrote.
+    Wait,
 }
 
 /// A handler of data.
@@ -414,6 +419,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         sets::COMMANDS,
         connection::COMMANDS,
         operate::COMMANDS,
+        wait::COMMANDS,
     ]
     .into_iter()
 }
