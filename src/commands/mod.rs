@@ -27,6 +27,7 @@ mod scan;
 pub mod session;
 mod sets;
 mod strings;
+mod zsets;
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -412,6 +413,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,
+        zsets::COMMANDS,
         connection::COMMANDS,
         operate::COMMANDS,
     ]
