@@ -222,7 +222,7 @@ impl<'a> HashRef<'a> {
     pub fn sample(self, mut random: impl FnMut() -> u64) -> Option<(Item<'a>, Item<'a>)> {
         match self {
             Self::Small(run) => {
-                let index = (u128::from(random()) * self.len() as u128 >> 64) as usize;
+                let index = ((u128::from(random()) * self.len() as u128) >> 64) as usize;
                 let field = packed::get(run, index * 2)?;
                 Some((field.value, packed::after(run, &field)?.value))
             }
@@ -260,7 +260,7 @@ mod tests {
         }
         let all: BTreeMap<_, _> = hash.iter().map(|(f, v)| (f.to_vec(), v.to_vec())).collect();
         assert_eq!(all, map);
-        assert_eq!(hash.heap_bytes(), hash.fields.iter().map(Field::heap_bytes).sum());
+        assert_eq!(hash.heap_bytes(), hash.fields.iter().map(Field::heap_bytes).sum::<usize>());
         all.keys().for_each(|field| assert!(hash.remove(field)));
         assert_eq!((hash.heap_bytes(), hash.is_empty()), (0, true));
     }
