@@ -28,6 +28,7 @@ pub mod session;
 mod sets;
 mod strings;
 mod wait;
+mod zsets;
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -417,6 +418,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,
+        zsets::COMMANDS,
         connection::COMMANDS,
         operate::COMMANDS,
         wait::COMMANDS,
