@@ -14,6 +14,7 @@ pub(crate) mod bench;
 mod connection;
 pub mod dispatch;
 pub mod error;
+mod generic;
 pub mod keys;
 pub mod parse;
 pub mod rebuild;
@@ -397,7 +398,7 @@ pub fn table() -> &'static Table {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [strings::COMMANDS, connection::COMMANDS].into_iter()
+    [generic::COMMANDS, strings::COMMANDS, connection::COMMANDS].into_iter()
 }
 
 /// Longest name of a command, in bytes.
