@@ -12,9 +12,10 @@
 #[cfg(test)]
 pub(crate) mod bench;
 mod connection;
+pub mod digest;
 pub mod dispatch;
 pub mod error;
-mod generic;
+pub(crate) mod generic;
 pub mod keys;
 pub mod parse;
 pub mod rebuild;
@@ -434,6 +435,15 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
         return Err(CommandError::Arity(command.name.into()));
     }
     Ok(command)
+}
+
+/// The same for what another node sends: it may name commands that clients cannot call.
+pub fn resolve_for_peer(args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let internal = generic::INTERNAL.iter().find(|command| command.name.as_bytes() == args.at(0));
+    match internal {
+        Some(command) if command.takes(args.len()) => Ok(command),
+        _ => resolve(args),
+    }
 }
 
 fn unknown(args: Args<'_>) -> CommandError {

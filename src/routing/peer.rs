@@ -123,7 +123,7 @@ impl Router {
             return self.fail(origin, &CommandError::other("ERR a peer sent what is no command"));
         };
         let args = Args::new(request.command, &spans);
-        let command = match commands::resolve(args) {
+        let command = match commands::resolve_for_peer(args) {
             Ok(command) => command,
             Err(error) => return self.fail(origin, &error),
         };

@@ -1,7 +1,7 @@
 //! A large hash.
 
 /// A large hash.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Hash {
     bytes: usize,
 }

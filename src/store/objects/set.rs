@@ -1,7 +1,7 @@
 //! A large set.
 
 /// A large set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Set {
     bytes: usize,
 }

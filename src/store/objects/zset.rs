@@ -1,7 +1,7 @@
 //! A large sorted set.
 
 /// A large sorted set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ZSet {
     bytes: usize,
 }
