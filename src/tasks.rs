@@ -8,6 +8,12 @@ pub fn local(name: &'static str, task: impl Future<Output = ()> + 'static) {
     tokio::task::spawn_local(task);
 }
 
+/// Starts a task of the control thread.
+pub fn control(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    tracing::trace!(name, "task");
+    tokio::spawn(task);
+}
+
 /// Starts a thread. If it ends with an error, the node cannot go on: it says so and stops.
 pub fn thread(name: &str, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     let label = name.to_owned();

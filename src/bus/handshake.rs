@@ -88,7 +88,7 @@ pub(super) async fn answer(stream: &mut TcpStream, bus: &Bus) -> io::Result<(Nod
     said.extend_from_slice(&named);
     stream.write_all(&[&named[..], proof(bus, b"answer", &said).as_bytes()].concat()).await?;
     let mut theirs = [0; 32];
-    stream.read_exact(&mut theirs).await.map_err(|_| wrong_secret())?;
+    stream.read_exact(&mut theirs).await?;
     if proof(bus, b"caller", &said) != theirs {
         return Err(wrong_secret());
     }

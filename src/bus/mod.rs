@@ -27,12 +27,20 @@ pub struct Bus {
     /// This node.
     pub node: NodeId,
     secret: [u8; 32],
+    /// No secret was given.
+    open: bool,
 }
 
 impl Bus {
     /// For a node of a cluster with this secret; an empty one will do where all nodes are on one machine.
     pub fn new(node: NodeId, secret: &str) -> Self {
-        Self { node, secret: blake3::derive_key("ringfort bus 2026 cluster secret", secret.as_bytes()) }
+        let open = secret.is_empty();
+        Self { node, secret: blake3::derive_key("ringfort bus 2026 cluster secret", secret.as_bytes()), open }
+    }
+
+    /// Whether anybody can speak on it, for no secret was given: then only this machine may.
+    pub fn is_open(&self) -> bool {
+        self.open
     }
 
     /// The secret, for what else is to be proved by it.

@@ -11,16 +11,23 @@
 
 #[cfg(test)]
 pub(crate) mod bench;
+mod bitmaps;
 mod connection;
 pub mod digest;
 pub mod dispatch;
 pub mod error;
 pub(crate) mod generic;
+mod hashes;
 pub mod keys;
+mod lists;
+mod operate;
 pub mod parse;
+mod random;
 pub mod rebuild;
 pub mod reply;
+mod scan;
 pub mod session;
+mod sets;
 mod strings;
 
 use std::{collections::HashMap, sync::OnceLock};
@@ -311,6 +318,8 @@ pub enum Run {
     EachShard(Handler),
     /// With the connection and the node, without any lock.
     Session(session::SessionHandler),
+    /// By the control thread, which answers later.
+    Control,
 }
 
 /// A handler of data.
@@ -399,7 +408,17 @@ pub fn table() -> &'static Table {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [generic::COMMANDS, strings::COMMANDS, connection::COMMANDS].into_iter()
+    [
+        generic::COMMANDS,
+        strings::COMMANDS,
+        bitmaps::COMMANDS,
+        lists::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
+        connection::COMMANDS,
+        operate::COMMANDS,
+    ]
+    .into_iter()
 }
 
 /// Longest name of a command, in bytes.

@@ -83,9 +83,7 @@ impl Conductor {
 
     /// The dead nodes whose grace is over: they are not expected back.
     fn gone(&mut self, topology: &Topology, now: u64) -> BTreeSet<NodeId> {
-        let dead = |id: &NodeId| {
-            topology.nodes.get(id).is_some_and(|node| node.state == NodeState::Dead)
-        };
+        let dead = |id: &NodeId| topology.nodes.get(id).is_some_and(|node| node.state == NodeState::Dead);
         self.dead_since.retain(|id, _| dead(id));
         for id in topology.nodes.keys().filter(|id| dead(id)) {
             self.dead_since.entry(*id).or_insert(now);
@@ -180,9 +178,8 @@ impl Conductor {
         }
         let told = join_all(asks.into_iter().map(|(id, ask)| async move {
             if id == self.node.id {
-                let seal = |(shard, epoch): &(ShardId, Epoch)| {
-                    (*shard, roles::seal(&self.node, *shard, *epoch))
-                };
+                let seal =
+                    |(shard, epoch): &(ShardId, Epoch)| (*shard, roles::seal(&self.node, *shard, *epoch));
                 return Some((id, ask.iter().map(seal).collect()));
             }
             let address = &topology.nodes.get(&id)?.info.address;

@@ -41,7 +41,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        of: &EventLoop,
+        of: &Rc<EventLoop>,
         door: Door,
         stream: TcpStream,
         peer: SocketAddr,
@@ -150,7 +150,7 @@ impl Connection {
     }
 
     /// Reads what has come and runs it. Returns `false` at the end of the stream.
-    fn read(&self, of: &EventLoop) -> bool {
+    fn read(&self, of: &Rc<EventLoop>) -> bool {
         let mut buffer = of.buffer.borrow_mut();
         loop {
             match self.stream.try_read(&mut buffer) {
@@ -169,7 +169,7 @@ impl Connection {
     }
 
     /// Runs the commands in what is kept from before and in `fresh`.
-    fn run(&self, of: &EventLoop, fresh: &[u8]) {
+    fn run(&self, of: &Rc<EventLoop>, fresh: &[u8]) {
         let mut input = self.input.borrow_mut();
         let mut session = self.session.borrow_mut();
         of.with_router(|router| {
@@ -186,11 +186,11 @@ impl Connection {
                     *input = Vec::new();
                 }
             }
+            self.ran_here.set(self.ran_here.get() | std::mem::take(&mut router.ran));
             // A completion may be for this very session, which is in use until here.
             drop(session);
             drop(input);
         });
-        self.ran_here.set(true);
         of.mark(&self.dirty, self.key);
     }
 

@@ -76,7 +76,7 @@ pub(super) async fn keep(of: Rc<EventLoop>, link: Rc<Link>, peer: PeerIndex) {
 }
 
 /// Takes replies from a peer until the link breaks or is to be closed.
-async fn receive(of: &EventLoop, link: &Link, peer: PeerIndex, stream: &TcpStream) {
+async fn receive(of: &Rc<EventLoop>, link: &Link, peer: PeerIndex, stream: &TcpStream) {
     let mut input = Vec::new();
     loop {
         let (closes, owes) = {
@@ -125,7 +125,7 @@ async fn receive(of: &EventLoop, link: &Link, peer: PeerIndex, stream: &TcpStrea
 }
 
 /// Reads what has come. An error at the end of the stream too.
-fn read(stream: &TcpStream, of: &EventLoop, input: &mut Vec<u8>) -> io::Result<()> {
+fn read(stream: &TcpStream, of: &Rc<EventLoop>, input: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = of.buffer.borrow_mut();
     loop {
         match stream.try_read(&mut buffer) {

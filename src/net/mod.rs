@@ -20,20 +20,27 @@ use std::{
 };
 
 use ringfort_cluster::Version;
+use ringfort_protocol::OwnedArgs;
 use rustc_hash::FxBuildHasher;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::{connection::Connection, link::PeerConnection};
 use crate::{
     bus::Bus,
     clients::Door,
+    commands::{CommandError, Reply},
+    control,
     node::Node,
-    routing::{ConnKey, Router},
+    replication,
+    routing::{ConnKey, Origin, Router, Written},
     tasks,
 };
 
 /// Bytes that are read from a socket at once. One buffer serves all connections of a loop.
 const READ_BUFFER: usize = 64 << 10;
+
+/// How often a loop shows that it turns.
+const SHOW_TURN: Duration = Duration::from_millis(100);
 
 /// How often requests that wait are tried again, beside each change of the topology.
 const RETRY: Duration = Duration::from_millis(5);
@@ -52,6 +59,14 @@ pub struct Start {
     pub peers: mpsc::UnboundedReceiver<StdStream>,
     /// Woken when something was written to a log.
     pub replication: Arc<Notify>,
+    /// Takes commands for the control thread.
+    pub control: mpsc::UnboundedSender<control::Command>,
+    /// Where the loop shows that it turns, by the time of its last turn.
+    pub beats: Arc<control::beats::Beats>,
+    /// Its place among the loops.
+    pub index: usize,
+    /// What runs on this loop beside serving clients.
+    pub beside: Option<replication::Start>,
     /// Ends the loop.
     pub stop: watch::Receiver<bool>,
     /// Any number, of its own for each loop.
@@ -72,6 +87,7 @@ pub(crate) struct EventLoop {
     flush: Notify,
     waits: Notify,
     replication: Arc<Notify>,
+    control: mpsc::UnboundedSender<control::Command>,
 }
 
 /// Runs an event loop on this thread until it is told to stop.
@@ -83,7 +99,7 @@ pub fn run(start: Start) -> io::Result<()> {
 
 impl EventLoop {
     async fn run(start: Start) -> io::Result<()> {
-        let Start { node, listeners, bus, topology, peers, replication, mut stop, seed } = start;
+        let Start { node, listeners, bus, topology, peers, replication, control, mut stop, seed, .. } = start;
         let this = Rc::new(Self {
             router: RefCell::new(Router::new(Arc::clone(&node), seed)),
             node,
@@ -97,7 +113,12 @@ impl EventLoop {
             flush: Notify::new(),
             waits: Notify::new(),
             replication,
+            control,
         });
+        if let Some(beside) = start.beside {
+            replication::start(beside);
+        }
+        tasks::local("turns", Rc::clone(&this).show_turns(start.beats, start.index));
         for (door, listener) in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tasks::local("accept", Rc::clone(&this).accept(door, listener));
@@ -109,6 +130,36 @@ impl EventLoop {
         // The sender is dropped only when the node ends.
         let _ = stop.wait_for(|stop| *stop).await;
         Ok(())
+    }
+
+    /// Shows the beat thread that this loop turns.
+    async fn show_turns(self: Rc<Self>, beats: Arc<control::beats::Beats>, index: usize) {
+        loop {
+            beats.turns[index].store(self.node.clock.boot(), std::sync::atomic::Ordering::Relaxed);
+            tokio::time::sleep(SHOW_TURN).await;
+        }
+    }
+
+    /// Has the control thread run a command.
+    async fn ask_control(self: Rc<Self>, origin: Origin, args: OwnedArgs) {
+        let result = match control::admin::Admin::parse(args.as_args()) {
+            Err(error) => Err(error),
+            Ok(what) => {
+                let (answer, answered) = oneshot::channel();
+                // The receiver lives as long as the node.
+                let _ = self.control.send(control::Command { what, answer });
+                let answered = answered.await.unwrap_or_else(|_| Err("the node is stopping".into()));
+                answered.map_err(|text| CommandError::made(format!("ERR {text}")))
+            }
+        };
+        self.with_router(|router| match result {
+            Err(error) => router.fail(origin, &error),
+            Ok(text) => {
+                let mut out = Reply::default();
+                out.bulk(text.as_bytes());
+                router.complete(origin, out.into_bytes(), Written::new());
+            }
+        });
     }
 
     async fn accept(self: Rc<Self>, door: Door, listener: tokio::net::TcpListener) {
@@ -199,11 +250,12 @@ impl EventLoop {
     }
 
     /// Lets `work` use the router, and passes on what comes of it.
-    fn with_router<R>(&self, work: impl FnOnce(&mut Router) -> R) -> R {
+    fn with_router<R>(self: &Rc<Self>, work: impl FnOnce(&mut Router) -> R) -> R {
         let mut router = self.router.borrow_mut();
         let result = work(&mut router);
         let completions = std::mem::take(&mut router.completions);
         let for_peers = std::mem::take(&mut router.peer_completions);
+        let for_control = std::mem::take(&mut router.for_control);
         if router.holds_requests() {
             self.waits.notify_one();
         }
@@ -213,6 +265,9 @@ impl EventLoop {
         }
         let links_owed = router.peers.iter().any(|peer| !peer.out.is_empty() || peer.close);
         drop(router);
+        for (origin, args) in for_control {
+            tasks::local("control", Rc::clone(self).ask_control(origin, args));
+        }
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();
             if let Some(connection) = connection {

@@ -1,7 +1,7 @@
 //! What a new topology makes of this node's shards: their roles change here, under each shard's lock, before the
 //! topology is shown to anybody else on the node.
 
-use ringfort_cluster::{Epoch, Offset, ShardId, Topology};
+use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology, Version};
 
 use crate::{
     node::Node,
@@ -16,9 +16,9 @@ pub fn adopt(node: &Node, topology: &Topology) {
     for (id, agreed) in topology.shards() {
         let mut shard = node.store.lock(id);
         if agreed.primary == Some(me) {
-            lead(node, &mut shard, agreed);
+            lead(node, &mut shard, agreed, me);
         } else {
-            follow(node, &mut shard, agreed);
+            follow(node, &mut shard, agreed, topology.version);
         }
         if (shard.core.log.is_kept()) != (limit > 0) {
             shard.core.log.keep(limit);
@@ -28,7 +28,7 @@ pub fn adopt(node: &Node, topology: &Topology) {
 }
 
 /// The topology names this life of this node as the shard's primary.
-fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
+fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Member) {
     let core = &mut shard.core;
     if core.epoch == agreed.epoch {
         // Sealed for a switch that was settled the other way, by whatever has changed the shard since.
@@ -45,6 +45,10 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
     if begins_empty {
         node.store.drop_later(shard.clear(None));
         shard.core.log.restart(Offset(0));
+    } else if core.role == Role::Replica && core.log.end() < agreed.began_at() && agreed.in_sync == [me] {
+        // No copy in sync was left, and this one, which lacks the end, was the most advanced.
+        tracing::warn!(shard = %core.id, "the end of the shard's log is lost with its last copies in sync");
+        core.log.restart(agreed.began_at());
     } else if core.log.end() != agreed.began_at() || core.role == Role::Absent {
         tracing::error!(
             shard = %core.id, epoch = %agreed.epoch, have = %core.log.end(), began = %agreed.began_at(),
@@ -52,18 +56,18 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
         );
         return;
     }
-    tracing::info!(shard = %shard.core.id, epoch = %agreed.epoch, "primary of the shard");
+    tracing::debug!(shard = %shard.core.id, epoch = %agreed.epoch, "primary of the shard");
     shard.core.epoch = agreed.epoch;
     shard.core.role = Role::Primary;
 }
 
 /// Somebody else is the shard's primary, or nobody.
-fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
+fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, version: Version) {
     if matches!(shard.core.role, Role::Primary | Role::Sealed) {
         shard.core.role = Role::Replica;
         shard.core.copies.0.clear();
     }
-    let served_elsewhere = agreed.primary.is_some();
+    let served_elsewhere = agreed.primary.is_some() && version >= shard.core.fed_at;
     let holds = shard.core.role == Role::Replica || !shard.is_empty();
     if served_elsewhere && holds && !agreed.replicas.contains(&node.id) {
         node.store.drop_later(shard.clear(None));

@@ -24,12 +24,13 @@ impl Router {
         if !self.node.lease.holds(self.now.boot) && !request.replica {
             return Executed::NotServing;
         }
+        self.ran = true;
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
             Run::Data(handler) => self.execute_several(handler, request, keys, out),
             Run::EachShard(handler) => self.execute_each(handler, request, out),
-            Run::Container | Run::Session(_) => Executed::NotServing,
+            Run::Container | Run::Session(_) | Run::Control => Executed::NotServing,
         }
     }
 

@@ -75,7 +75,7 @@ impl Router {
             if flight.at >= sent || !Self::may_write(flight.request.command) {
                 self.hold_flight(flight);
             } else {
-                self.untrack(flight.origin, &flight.request.as_request());
+                self.untrack(flight.origin, &flight.request.as_request(), true);
                 let text = "UNKNOWN The node that ran this write failed before it answered; \
                             whether it was applied is not known";
                 self.fail(flight.origin, &CommandError::other(text));
@@ -101,7 +101,7 @@ impl Router {
         let flight = self.flights.remove(reply.id as usize);
         match reply.answer {
             frame::Answer::Reply { written, bytes } => {
-                self.untrack(flight.origin, &flight.request.as_request());
+                self.untrack(flight.origin, &flight.request.as_request(), true);
                 self.complete(flight.origin, bytes.to_vec(), written);
             }
             frame::Answer::NotPrimary(version) => {

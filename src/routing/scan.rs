@@ -60,7 +60,7 @@ impl Router {
                 return Executed::Done(Written::new());
             }
         };
-        let mut found = Found::new(scan.count);
+        let mut found = Found::new(scan.count());
         let mut next = scan.from;
         let first = self.node.store.shard_of(next.slot);
         for id in (first.0..self.node.store.shards()).map(ShardId) {
@@ -91,7 +91,7 @@ impl Router {
         match Scan::parse(request.args) {
             Err(error) => self.fail(origin, &error),
             Ok(scan) => {
-                let (from, found) = (scan.from, Found::new(scan.count));
+                let (from, found) = (scan.from, Found::new(scan.count()));
                 let asked = self.take_on(origin, request);
                 self.scan_on(Scanning { asked, from, found });
             }

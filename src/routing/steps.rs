@@ -6,11 +6,14 @@
 
 use ringfort_protocol::OwnedArgs;
 
-use super::{Origin, Owned, Request, Router, carry::Carrying, frame::Written, scan::Scanning};
+use super::{Origin, Owned, PeerIndex, Request, Router, carry::Carrying, frame::Written, scan::Scanning};
 use crate::{
     clients::Door,
     commands::{Command, CommandError, Reply},
 };
+
+/// Where a job is tracked to be sent: nothing else goes the same way, so what comes later waits.
+const NO_PEER: PeerIndex = PeerIndex::MAX;
 
 /// What is under way.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ impl Router {
     /// Takes a request on whose steps follow.
     pub(super) fn take_on(&mut self, origin: Origin, request: Request<'_>) -> Asked {
         let keys = self.keys(request.command, request.args);
-        self.track(origin, &keys, None);
+        self.track(origin, &keys, Some(NO_PEER));
         Asked { origin, request: request.to_owned(), written: Written::new() }
     }
 
@@ -70,7 +73,7 @@ impl Router {
 
     /// Answers the request of a job.
     pub(super) fn end_job(&mut self, asked: Asked, reply: Vec<u8>) {
-        self.untrack(asked.origin, &asked.request.as_request());
+        self.untrack(asked.origin, &asked.request.as_request(), true);
         self.complete(asked.origin, reply, asked.written);
     }
 

@@ -140,6 +140,10 @@ impl Session {
             }
             return self.speak();
         }
+        if matches!(command.run, Run::Control) {
+            let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };
+            return router.for_control.push((origin, args.into()));
+        }
         let request = Request {
             command,
             args,

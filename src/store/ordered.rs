@@ -32,19 +32,19 @@ pub struct Pos {
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ordered<T: Item> {
     shape: Shape<T>,
     len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Shape<T: Item> {
     One(Page<T>),
     Many(Box<Directory<T>>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Page<T: Item> {
     items: Vec<T>,
     note: T::Note,
@@ -52,7 +52,7 @@ struct Page<T: Item> {
     depth: u8,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Directory<T: Item> {
     /// How many leading bits of a hash choose the place in `places`.
     depth: u8,
@@ -151,7 +151,7 @@ impl<T: Item> Ordered<T> {
 
     /// Visits items in the order of their hashes, from `from` on, until at least `count` were visited and all that
     /// share the last hash. Returns the hash to go on from, or `None` at the end.
-    pub fn scan(&self, from: u32, count: usize, mut visit: impl FnMut(&T)) -> Option<u32> {
+    pub fn scan<'a>(&'a self, from: u32, count: usize, mut visit: impl FnMut(&'a T)) -> Option<u32> {
         let mut visited = 0;
         let mut last = None;
         for item in self.iter_from(from) {

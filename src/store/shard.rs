@@ -46,6 +46,9 @@ pub struct Core {
     pub epoch: Epoch,
     /// It follows no epoch below this one: what it has promised to the leader that looked for a new primary.
     pub refuses_below: Epoch,
+    /// The version of the topology by which a primary made or fed the copy here: an older one, which may not know of
+    /// the copy yet, is no reason to drop it.
+    pub fed_at: Version,
     /// The version of the topology by which it was sealed.
     pub sealed_at: Version,
     /// Its writes.
@@ -106,6 +109,7 @@ impl Shard {
             role: Role::Absent,
             epoch: Epoch(0),
             refuses_below: Epoch(0),
+            fed_at: Version(0),
             sealed_at: Version(0),
             log: Log::default(),
             acked: Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ringfort_cluster::{
     Address, Change, ClusterId, Incarnation, Limits, Member, NodeId, NodeInfo, NodeState, Offset, Placement,
-    Settings, Shard, ShardChange, ShardId, Step, Topology, next_steps, place, progress,
+    Settings, Shard, ShardChange, ShardId, Step, Topology, Verdict, next_steps, place, progress,
 };
 
 /// Weight and zone of a node.
@@ -60,7 +60,8 @@ impl Cluster {
 
     /// The node dies, and what is left in sync takes over; without that, `heir` starts the shard empty.
     pub(crate) fn kill(&mut self, node: NodeId, heir: NodeId) {
-        self.apply(Change::End(self.topology.nodes[&node].info.member()));
+        let member = self.topology.nodes[&node].info.member();
+        self.apply(Change::End { member, by: Verdict::Itself });
         let heir = self.topology.nodes[&heir].info.member();
         self.steps(|_, shard| {
             if shard.primary.is_some() {

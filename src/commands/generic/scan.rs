@@ -5,22 +5,15 @@
 //! end. The handler here goes to the end of the one shard that is locked; the router makes one scan of the whole
 //! cluster of it, by the same [`Scan`].
 
-use ringfort_protocol::{
-    Args,
-    glob::{self, Case},
-    reply,
-};
+use ringfort_protocol::{Args, reply};
 
 use crate::{
     commands::{
         Acl, Command, CommandError, Done, Flags, Reply, Run, Spread,
-        parse::{integer, is},
+        scan::{self, Options},
     },
     store::{Point, Shard},
 };
-
-/// Keys that one call visits if it is not told.
-const COUNT: usize = 10;
 
 /// Number of slots: the slot behind the last one.
 const SLOTS: u16 = 16384;
@@ -36,7 +29,7 @@ pub(super) const SCAN: Command = Command {
     spread: Spread::Cursor,
     run: Run::Data(|cx, args| {
         let scan = Scan::parse(args)?;
-        let mut found = Found::new(scan.count);
+        let mut found = Found::new(scan.count());
         let mut next = scan.from;
         for shard in cx.db.shards() {
             next = scan.visit(shard, cx.db.number, cx.db.now, next, &mut found);
@@ -56,10 +49,7 @@ pub(crate) static PART: Command = Command { name: "scan.part", ..SCAN };
 pub(crate) struct Scan<'a> {
     /// Where it begins.
     pub(crate) from: Point,
-    /// How many keys it visits.
-    pub(crate) count: usize,
-    pattern: Option<&'a [u8]>,
-    kind: Option<&'a [u8]>,
+    options: Options<'a>,
 }
 
 /// What a scan has found so far.
@@ -78,24 +68,13 @@ pub(crate) struct Found {
 impl<'a> Scan<'a> {
     /// Reads the arguments.
     pub(crate) fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        let mut scan = Self { from: point(args.at(1))?, count: COUNT, pattern: None, kind: None };
-        let mut rest = args.slice(2..).iter();
-        while let Some(option) = rest.next() {
-            let value = rest.next().ok_or(CommandError::Syntax)?;
-            if is(option, "COUNT") {
-                scan.count = usize::try_from(integer(value)?).unwrap_or(0);
-                if scan.count == 0 {
-                    return Err(CommandError::Syntax);
-                }
-            } else if is(option, "MATCH") {
-                scan.pattern = Some(value).filter(|pattern| *pattern != b"*");
-            } else if is(option, "TYPE") {
-                scan.kind = Some(value);
-            } else {
-                return Err(CommandError::Syntax);
-            }
-        }
-        Ok(scan)
+        let from = point(args.at(1))?;
+        Ok(Self { from, options: Options::parse_for_keys(args.slice(2..))? })
+    }
+
+    /// How many keys it visits.
+    pub(crate) fn count(&self) -> usize {
+        self.options.count
     }
 
     /// Visits keys of a shard from a point on, until as many were visited as are left. Returns where to go on: within
@@ -103,9 +82,7 @@ impl<'a> Scan<'a> {
     pub(crate) fn visit(&self, shard: &Shard, db: u8, now: u64, from: Point, found: &mut Found) -> Point {
         let Found { left, visited, bytes, keys } = found;
         let (count, next) = shard.scan(db, from, *left, now, |key, value| {
-            let wanted = self.pattern.is_none_or(|pattern| glob::matches(pattern, key, Case::Sensitive))
-                && self.kind.is_none_or(|kind| is(kind, value.kind().name()));
-            if wanted {
+            if self.options.wants_key(key, value.kind()) {
                 reply::bulk(bytes, key);
                 *keys += 1;
             }
@@ -147,23 +124,9 @@ pub(crate) fn cursor(at: Point) -> u64 {
     if at.slot >= SLOTS { 0 } else { u64::from(at.slot) << 32 | u64::from(at.hash) }
 }
 
-/// The point of a cursor, which is read as C's `strtoul` does, but without leading spaces. One that was never given
-/// stands behind the last key.
+/// The point of a cursor. One that was never given stands behind the last key.
 pub(crate) fn point(arg: &[u8]) -> Result<Point, CommandError> {
-    let invalid = || CommandError::other("ERR invalid cursor");
-    let text = arg.split(|byte| *byte == 0).next().unwrap_or_default();
-    let (negative, digits) = match text {
-        [] => return Ok(Point { slot: 0, hash: 0 }),
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return Err(invalid());
-    }
-    let digits = std::str::from_utf8(digits).map_err(|_| invalid())?;
-    let number = digits.parse::<u64>().map_err(|_| invalid())?;
-    let number = if negative { number.wrapping_neg() } else { number };
+    let number = scan::number(arg)?;
     Ok(match u16::try_from(number >> 32) {
         Ok(slot) if slot < SLOTS => Point { slot, hash: number as u32 },
         _ => Point { slot: SLOTS - 1, hash: u32::MAX },
@@ -230,24 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn cursors_are_read_as_redis_reads_them() {
+    fn a_cursor_that_was_never_given_stands_behind_the_last_key() {
         let end = Point { slot: 16383, hash: u32::MAX };
-        for (text, expected) in [
-            ("+7", Some(Point { slot: 0, hash: 7 })),
-            ("", Some(Point { slot: 0, hash: 0 })),
-            ("0000000000000000000000000", Some(Point { slot: 0, hash: 0 })),
-            ("-1", Some(end)),
-            ("70368744177664", Some(end)),
-            ("18446744073709551615", Some(end)),
-            ("18446744073709551616", None),
-            ("1 ", None),
-            (" 1", None),
-            ("-", None),
-            ("+-1", None),
-            ("0x1", None),
-        ] {
-            assert_eq!(point(text.as_bytes()).ok(), expected, "{text}");
+        for text in ["-1", "70368744177664", "18446744073709551615"] {
+            assert_eq!(point(text.as_bytes()), Ok(end), "{text}");
         }
+        let mut bench = Bench::new();
+        bench.run("append a v");
+        assert_eq!(bench.run("scan -1"), "*2 $1 0 *0 ");
     }
 
     #[test]

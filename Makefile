@@ -1,0 +1,52 @@
+# Every entry point of the project. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test oracle cluster bless verify fix bench deny clean
+
+CARGO ?= cargo
+# How many random commands `make oracle` compares; `make test` compares fewer.
+STEPS ?= 500000
+
+help: ## Lists these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Installs what the tests need and the machine lacks
+	@scripts/setup
+
+run: ## Builds the server and starts three nodes on 6379, 6380 and 6381 until Ctrl-C
+	@$(CARGO) build --release --quiet
+	@exec scripts/run-cluster
+
+test: setup ## Runs every test
+	@scripts/test
+
+oracle: setup ## Holds the reply scripts against redis-server, and compares both servers at length
+	@RINGFORT_TEST_SERVER=redis scripts/test --only replies
+	@RINGFORT_STEPS=$(STEPS) scripts/test --only differential
+
+cluster: setup ## Holds the reply scripts against three nodes, through one that owns a third of the keys
+	@RINGFORT_TEST_SERVER=cluster $(CARGO) test --package ringfort --test replies --locked --quiet
+
+bless: setup ## Rewrites the expected replies of all scripts from redis-server; read the diff before you commit it
+	@RINGFORT_TEST_SERVER=redis RINGFORT_BLESS=1 scripts/test --only replies
+
+verify: ## The gate: format, lints, tests, docs; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@$(MAKE) --no-print-directory test
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
+
+fix: ## Formats, and applies the lints' own corrections
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged --quiet
+	$(CARGO) fmt --all
+
+bench: setup ## Runs the micro benchmarks
+	$(CARGO) bench --workspace
+
+deny: ## Checks licences and advisories of all dependencies (needs cargo-deny)
+	$(CARGO) deny check
+
+clean: ## Removes builds, the Python environment and the data of `make run`
+	rm -rf target .venv ringfort-data

@@ -1,0 +1,289 @@
+//! A council member's side: what it has promised about whom, and whom it has refused.
+//!
+//! For each node it keeps until when it owes its promise to the incarnation that the topology calls alive. A beat
+//! renews it, an ask of the leader is answered by a refusal once it is over. The promises are in memory only; so for
+//! its first lease after a start the member refuses nobody. The refusals are on disk: [`Promiser::judge`] hands out
+//! those to be written, and only [`Promiser::persisted`] makes them known to others. From the decision on, written or
+//! not, the incarnation gets no answer.
+//!
+//! Two rules are in the shape of this interface. Promises are judged by the time that [`Promiser::turn_began`] was
+//! told, never by a later one, so a beat that waited in the socket has been counted before. And what has no entry in
+//! the topology gets no promise and no memory: strangers cannot fill the tables.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    ids::{Incarnation, Member, NodeId, Version},
+    lease::{
+        BEAT, BootTime, MAX_LEASE,
+        wire::{Ask, Beat, Verdict},
+    },
+    topology::{NodeState, Topology},
+};
+
+/// How long an ask is kept for a promise to run out: until it has been asked again for sure, a datagram lost or not.
+pub const HOLD: Duration = Duration::from_millis(100);
+
+/// How often the council is told again of a refusal whose incarnation the topology calls alive.
+pub const REPORT: Duration = BEAT;
+
+/// Refusals that are remembered at most; a member with so many refuses nobody else. They go when the topology on disk
+/// shows that they are settled, so this many unsettled ones mean that something else is wrong.
+pub const MAX_REFUSALS: usize = 8192;
+
+/// The book of promises and refusals of one council member.
+pub struct Promiser {
+    quiet_until: BootTime,
+    turn_began: BootTime,
+    version: Version,
+    nodes: BTreeMap<NodeId, Entry>,
+    refusals: BTreeMap<NodeId, Refusal>,
+    held: BTreeMap<NodeId, Held>,
+    report_at: BootTime,
+}
+
+/// What is known of a node of the topology.
+struct Entry {
+    /// Its newest incarnation by the topology, and whether that is alive.
+    known: Incarnation,
+    alive: bool,
+    /// Until when the promise to `known` holds, and when it was last given.
+    until: BootTime,
+    given: BootTime,
+    /// The newest incarnation that has beaten here, and the counter of its newest beat.
+    seen: Incarnation,
+    counter: u64,
+    /// The newest ask of this node, as leader.
+    asked: (Incarnation, u64),
+}
+
+/// The newest incarnation of a node that is never answered again, nor any older one.
+struct Refusal {
+    incarnation: Incarnation,
+    durable: bool,
+    /// Who asked last: it may be a voter that this member has not heard of yet.
+    asker: Option<NodeId>,
+}
+
+/// An ask that waits for the promise to run out.
+struct Held {
+    about: Incarnation,
+    asker: NodeId,
+    until: BootTime,
+}
+
+impl Entry {
+    /// Whether this incarnation is over for sure, without any promise being judged.
+    fn is_over(&self, incarnation: Incarnation) -> bool {
+        incarnation < self.known || incarnation < self.seen || (incarnation == self.known && !self.alive)
+    }
+}
+
+impl Promiser {
+    /// A member that has just started, with the refusals from its disk. It owes promises that it forgot for `quiet`:
+    /// the longest lease that may have been in force before.
+    pub fn new(now: BootTime, quiet: Duration, refusals: impl IntoIterator<Item = Member>) -> Self {
+        let mut newest = BTreeMap::new();
+        for member in refusals {
+            let refusal = newest.entry(member.node).or_insert(Refusal {
+                incarnation: member.incarnation,
+                durable: true,
+                asker: None,
+            });
+            refusal.incarnation = refusal.incarnation.max(member.incarnation);
+        }
+        Self {
+            quiet_until: now + quiet,
+            turn_began: now,
+            version: Version(0),
+            nodes: BTreeMap::new(),
+            refusals: newest,
+            held: BTreeMap::new(),
+            report_at: now,
+        }
+    }
+
+    /// Takes over who is alive, applied not later than `now`. That an incarnation was admitted is a sign of life like a
+    /// beat: it is promised a lease, to have the time for its first one. Who was there before this process started is
+    /// promised nothing that the quiet time does not cover.
+    pub fn adopt(&mut self, now: BootTime, topology: &Topology) {
+        let first = self.version == Version(0);
+        let promised = if first { BootTime::NEVER } else { now + topology.settings.lease() };
+        self.version = topology.version;
+        self.nodes.retain(|node, _| topology.nodes.contains_key(node));
+        self.held.retain(|node, _| topology.nodes.contains_key(node));
+        for (id, node) in &topology.nodes {
+            let known = node.info.incarnation;
+            let entry = self.nodes.entry(*id).or_insert(Entry {
+                known,
+                alive: false,
+                until: promised,
+                given: BootTime::NEVER,
+                seen: Incarnation(0),
+                counter: 0,
+                asked: Default::default(),
+            });
+            if entry.known != known {
+                entry.known = known;
+                entry.until = promised;
+                entry.given = BootTime::NEVER;
+            }
+            entry.alive = node.state == NodeState::Alive;
+        }
+    }
+
+    /// Takes a beat that arrived not later than `now` and says what to answer; nothing to one that is not newer than
+    /// the last, or whose sender does not hear the answers.
+    ///
+    /// A sender that has heard nothing for a lease holds no part of its lease from this member. Were it answered each
+    /// time, the promise would never end and nobody could take over from a node that is cut off on the way back only;
+    /// so it is answered once in two leases, which is enough to find out that the way is open again.
+    pub fn beat(&mut self, now: BootTime, from: Member, beat: &Beat) -> Option<Verdict> {
+        let Some(entry) = self.nodes.get_mut(&from.node) else {
+            return Some(Verdict::Unknown);
+        };
+        if from.incarnation < entry.seen {
+            return Some(Verdict::Refused);
+        }
+        if from.incarnation > entry.seen {
+            entry.seen = from.incarnation;
+            entry.counter = 0;
+        }
+        if beat.counter <= entry.counter {
+            return None;
+        }
+        entry.counter = beat.counter;
+        if from.incarnation > entry.known {
+            // It holds the lock of the data directory: the older incarnation is dead.
+            entry.until = BootTime::NEVER;
+            return Some(Verdict::Unknown);
+        }
+        let refused = self.refusals.get(&from.node).map(|refusal| refusal.incarnation);
+        if entry.is_over(from.incarnation) || refused >= Some(from.incarnation) {
+            return Some(Verdict::Refused);
+        }
+        let lease = beat.lease.min(MAX_LEASE);
+        if beat.silence >= lease && now.since(entry.given) < lease * 2 {
+            return None;
+        }
+        entry.given = now;
+        entry.until = entry.until.max(now + lease);
+        Some(Verdict::Promise(lease))
+    }
+
+    /// Takes an ask of a leader; it is answered when promises are judged next, or within [`HOLD`] when the promise
+    /// runs out.
+    pub fn ask(&mut self, now: BootTime, from: Member, ask: &Ask) {
+        let Some(asker) = self.nodes.get_mut(&from.node) else {
+            return;
+        };
+        if (from.incarnation, ask.counter) <= asker.asked {
+            return;
+        }
+        asker.asked = (from.incarnation, ask.counter);
+        if let Some(refusal) = self.refusals.get_mut(&ask.about.node)
+            && refusal.incarnation >= ask.about.incarnation
+        {
+            refusal.asker = Some(from.node);
+            self.report_at = BootTime::NEVER;
+            return;
+        }
+        if self.nodes.contains_key(&ask.about.node) {
+            let held = Held { about: ask.about.incarnation, asker: from.node, until: now + HOLD };
+            self.held.insert(ask.about.node, held);
+        }
+    }
+
+    /// All datagrams that had arrived by `began` have been fed. Promises are judged by this time from here on.
+    pub fn turn_began(&mut self, began: BootTime) {
+        self.turn_began = self.turn_began.max(began);
+    }
+
+    /// Whether this member would refuse the incarnation if it were asked: its promise is over, and it owes none that
+    /// it forgot.
+    pub fn may_refuse(&self, member: Member) -> bool {
+        let over = self.nodes.get(&member.node).is_some_and(|entry| {
+            let lapsed = member.incarnation == entry.known && entry.until <= self.turn_began;
+            lapsed || entry.is_over(member.incarnation)
+        });
+        over && self.turn_began >= self.quiet_until
+    }
+
+    /// Whether the node's living incarnation has a promise of this member now.
+    pub fn is_beating(&self, node: NodeId) -> bool {
+        let beats = |entry: &Entry| entry.alive && entry.until > self.turn_began;
+        self.nodes.get(&node).is_some_and(beats)
+    }
+
+    /// Decides on the asks, and adds to `persist` what must be written to disk and then be told to
+    /// [`Promiser::persisted`].
+    pub fn judge(&mut self, persist: &mut Vec<Member>) {
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|node, ask| {
+            let about = Member { node: *node, incarnation: ask.about };
+            if !self.may_refuse(about) {
+                return ask.until > self.turn_began;
+            }
+            if self.refusals.len() < MAX_REFUSALS || self.refusals.contains_key(node) {
+                let refusal = Refusal { incarnation: ask.about, durable: false, asker: Some(ask.asker) };
+                self.refusals.insert(*node, refusal);
+                persist.push(about);
+            }
+            false
+        });
+        self.held = held;
+    }
+
+    /// The refusal is on disk. Whoever must know is told at the next [`Promiser::reports`].
+    pub fn persisted(&mut self, member: Member) {
+        if let Some(refusal) = self.refusals.get_mut(&member.node)
+            && refusal.incarnation == member.incarnation
+        {
+            refusal.durable = true;
+            self.report_at = BootTime::NEVER;
+        }
+    }
+
+    /// The refusals to tell now, each with who asked last: those on disk whose incarnation the topology still calls
+    /// alive, again and again, since whoever asked may have died.
+    pub fn reports(&mut self, mut tell: impl FnMut(Member, Option<NodeId>)) {
+        if self.turn_began < self.report_at {
+            return;
+        }
+        self.report_at = BootTime::FOREVER;
+        for (node, refusal) in self.refusals.iter().filter(|(_, refusal)| refusal.durable) {
+            let alive = |entry: &&Entry| entry.alive && entry.known <= refusal.incarnation;
+            if self.nodes.get(node).filter(alive).is_some() {
+                self.report_at = self.turn_began + REPORT;
+                let member = Member { node: *node, incarnation: refusal.incarnation };
+                tell(member, refusal.asker);
+            }
+        }
+    }
+
+    /// When there is something to judge or to tell even if nothing arrives.
+    pub fn deadline(&self) -> BootTime {
+        let of_held = |(node, held): (&NodeId, &Held)| {
+            let promise = self.nodes.get(node).map_or(BootTime::FOREVER, |entry| entry.until);
+            promise.max(self.quiet_until).min(held.until)
+        };
+        let held = self.held.iter().map(of_held).min();
+        held.unwrap_or(BootTime::FOREVER).min(self.report_at)
+    }
+
+    /// The refusals that must be on disk: what a file of them may be rewritten to.
+    pub fn refusals(&self) -> impl Iterator<Item = Member> + '_ {
+        self.refusals.iter().map(|(node, refusal)| Member { node: *node, incarnation: refusal.incarnation })
+    }
+
+    /// Forgets the refusals that the topology on this member's disk has settled: after a restart it begins with that
+    /// topology at least, and those incarnations get no answer by it.
+    pub fn prune(&mut self, durable: &Topology) {
+        let removed = durable.version >= self.version;
+        self.refusals.retain(|node, refusal| match durable.nodes.get(node) {
+            Some(known) if known.state == NodeState::Alive => known.info.incarnation <= refusal.incarnation,
+            Some(known) => known.info.incarnation < refusal.incarnation,
+            None => !removed,
+        });
+    }
+}

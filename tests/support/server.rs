@@ -1,0 +1,218 @@
+//! Servers under test: started on free ports with a directory of their own, stopped when dropped.
+//!
+//! A node needs four ports at fixed distances. All candidates lie below the range from which the system hands out
+//! ports to outgoing connections, and each has a guard port that stays bound for the server's life: whoever holds
+//! the guard owns the candidate, so tests in other processes cannot pick the same one meanwhile.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::connection::Connection;
+use super::reply::{Protocol, Reply};
+
+/// Client ports are picked from here; with the largest distance still below Linux' 32768 and up.
+const CLIENT_PORTS: std::ops::Range<u16> = 10_000..11_000;
+/// From the client port to the cluster door, the admin door and the bus.
+const CLUSTER_DOOR: u16 = 1_000;
+const ADMIN_DOOR: u16 = 2_000;
+const BUS: u16 = 10_000;
+/// From the client port to the guard, which no server uses.
+const GUARD: u16 = 3_000;
+
+const POLL: Duration = Duration::from_millis(10);
+/// Polls until a condition counts as never coming true: about a minute.
+const POLLS: usize = 6_000;
+/// How often a server is started anew on other ports, should a stranger take one of its ports first.
+const STARTS: usize = 5;
+
+/// What the tests of this run talk to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One node of this project.
+    Ringfort,
+    /// Three nodes; clients talk to one, which owns a third of the keys.
+    Cluster,
+    /// The oracle.
+    Redis,
+}
+
+/// One or more running servers, and where clients connect.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// Empty where the server was running already.
+    processes: Vec<Process>,
+}
+
+impl Server {
+    /// What the environment asks for: `RINGFORT_TEST_ADDR=host:port` names a running server, else
+    /// `RINGFORT_TEST_SERVER` says what to start: `ringfort` (the default), `cluster` or `redis`.
+    pub(crate) fn from_environment() -> Result<Self, String> {
+        if let Ok(address) = std::env::var("RINGFORT_TEST_ADDR") {
+            let address =
+                address.parse().map_err(|_| format!("RINGFORT_TEST_ADDR is not host:port: {address}"))?;
+            return Ok(Self { address, processes: Vec::new() });
+        }
+        match std::env::var("RINGFORT_TEST_SERVER").as_deref() {
+            Err(_) | Ok("ringfort") => Self::start(Kind::Ringfort),
+            Ok("cluster") => Self::start(Kind::Cluster),
+            Ok("redis") => Self::start(Kind::Redis),
+            Ok(other) => Err(format!("RINGFORT_TEST_SERVER is ringfort, cluster or redis, not {other}")),
+        }
+    }
+
+    /// Starts servers and waits until they serve; a cluster, until every shard has a replica.
+    pub(crate) fn start(kind: Kind) -> Result<Self, String> {
+        let mut processes = Vec::new();
+        for _ in 0..if kind == Kind::Cluster { 3 } else { 1 } {
+            let peers: Vec<String> =
+                processes.iter().map(|process: &Process| process.address.to_string()).collect();
+            processes.push(Process::start(kind, &peers)?);
+        }
+        let address = processes[0].address;
+        if kind == Kind::Cluster {
+            wait_until("every shard has a replica", || Ok(is_replicated(address)))?;
+        }
+        Ok(Self { address, processes })
+    }
+
+    pub(crate) fn connect(&self, protocol: Protocol) -> std::io::Result<Connection> {
+        Connection::open(self.address, protocol)
+    }
+
+    /// Whether the server is Redis, by what it says of itself.
+    pub(crate) fn is_redis(&self) -> bool {
+        let info =
+            self.connect(Protocol::Resp2).and_then(|mut connection| connection.call(&["INFO", "server"]));
+        matches!(info, Ok(Reply::Bulk(text)) if !String::from_utf8_lossy(&text).contains("ringfort_version"))
+    }
+
+    /// Fails if a server that this test started has ended, and says what it printed last.
+    pub(crate) fn check_alive(&mut self) -> Result<(), String> {
+        self.processes.iter_mut().try_for_each(Process::check_alive)
+    }
+}
+
+fn is_replicated(address: SocketAddr) -> bool {
+    let slots = Connection::open(address, Protocol::Resp2).and_then(|mut c| c.call(&["CLUSTER", "SLOTS"]));
+    // A range is its first slot, its last slot, and then its nodes.
+    matches!(slots, Ok(Reply::Array(ranges)) if !ranges.is_empty()
+        && ranges.iter().all(|range| matches!(range, Reply::Array(parts) if parts.len() >= 4)))
+}
+
+/// One server process with its directory and its ports.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    directory: TempDir,
+    _guard: TcpListener,
+}
+
+impl Process {
+    fn start(kind: Kind, peers: &[String]) -> Result<Self, String> {
+        let mut reason = String::new();
+        for _ in 0..STARTS {
+            let (port, guard) = free_port()?;
+            let directory = TempDir::new().map_err(|error| error.to_string())?;
+            let mut command = command(kind, port, directory.path(), peers);
+            let log =
+                std::fs::File::create(directory.path().join("log")).map_err(|error| error.to_string())?;
+            let errors = log.try_clone().map_err(|error| error.to_string())?;
+            let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+            let child =
+                child.map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let mut process = Self { child, address, directory, _guard: guard };
+            match wait_until("the server answers", || process.check_alive().map(|()| answers(address))) {
+                Ok(()) => return Ok(process),
+                // It may have found one of its ports taken; one that lives and does not answer will not on others.
+                Err(error) if process.check_alive().is_err() => reason = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(reason)
+    }
+
+    fn check_alive(&mut self) -> Result<(), String> {
+        let Ok(Some(status)) = self.child.try_wait() else {
+            return Ok(());
+        };
+        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(20).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        Err(format!("the server ended with {status}; its log ends:\n{}", tail.join("\n")))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Killed, not asked: the directory goes with it, so there is nothing to save.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(kind: Kind, port: u16, directory: &Path, peers: &[String]) -> Command {
+    if kind == Kind::Redis {
+        let mut command = Command::new("redis-server");
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
+        command.args(["--enable-debug-command", "yes", "--dir"]).arg(directory);
+        return command;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfort"));
+    command.args(["server", "--port", &port.to_string(), "--data-dir"]).arg(directory.join("data"));
+    if !peers.is_empty() {
+        command.args(["--join", &peers.join(",")]);
+    }
+    command
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let reply =
+        Connection::open(address, Protocol::Resp2).and_then(|mut connection| connection.call(&["PING"]));
+    matches!(reply, Ok(Reply::Simple(text)) if text == b"PONG")
+}
+
+/// A client port all of whose companions are free, and the guard that keeps it ours.
+fn free_port() -> Result<(u16, TcpListener), String> {
+    let tcp = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let udp = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+    // Processes start at different candidates, so that they seldom meet.
+    let candidates = CLIENT_PORTS.len();
+    let first = usize::try_from(std::process::id()).unwrap_or_default().wrapping_mul(7) % candidates;
+    for port in CLIENT_PORTS.cycle().skip(first).take(candidates) {
+        let Ok(guard) = tcp(port + GUARD) else { continue };
+        let all_free =
+            [port, port + CLUSTER_DOOR, port + ADMIN_DOOR, port + BUS].into_iter().all(|p| tcp(p).is_ok());
+        if all_free && udp(port + BUS).is_ok() {
+            return Ok((port, guard));
+        }
+    }
+    Err(format!("no free ports in {CLIENT_PORTS:?}"))
+}
+
+/// Polls `condition` until it holds. Gives up with its error, or when it has not come true for a minute.
+pub(crate) fn wait_until(
+    what: &str,
+    mut condition: impl FnMut() -> Result<bool, String>,
+) -> Result<(), String> {
+    for _ in 0..POLLS {
+        if condition()? {
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
+    }
+    Err(format!("waited in vain until {what}"))
+}
