@@ -13,8 +13,10 @@
 pub(crate) mod bench;
 mod bitmaps;
 mod connection;
+pub mod digest;
 pub mod dispatch;
 pub mod error;
+pub(crate) mod generic;
 mod hashes;
 pub mod keys;
 mod lists;
@@ -413,6 +415,7 @@ pub fn table() -> &'static Table {
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
     [
+        generic::COMMANDS,
         strings::COMMANDS,
         bitmaps::COMMANDS,
         lists::COMMANDS,
@@ -459,6 +462,15 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
         return Err(CommandError::Arity(command.name.into()));
     }
     Ok(command)
+}
+
+/// The same for what another node sends: it may name commands that clients cannot call.
+pub fn resolve_for_peer(args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let internal = generic::INTERNAL.iter().find(|command| command.name.as_bytes() == args.at(0));
+    match internal {
+        Some(command) if command.takes(args.len()) => Ok(command),
+        _ => resolve(args),
+    }
 }
 
 fn unknown(args: Args<'_>) -> CommandError {

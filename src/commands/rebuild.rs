@@ -47,8 +47,12 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
 
 /// Appends the records, as a log has them, that give `key` this value and deadline.
 pub fn records(db: u8, key: &[u8], value: Value<'_>, deadline: Option<u64>, out: &mut Vec<u8>) {
-    let mut emit = |effect: &[&[u8]]| put_record(out, db, effect.iter().copied());
-    rebuild(key, value, &mut emit);
+    effects(key, value, deadline, &mut |effect| put_record(out, db, effect.iter().copied()));
+}
+
+/// Passes the commands that give `key` this value and deadline to `emit`.
+pub fn effects(key: &[u8], value: Value<'_>, deadline: Option<u64>, emit: &mut dyn FnMut(&[&[u8]])) {
+    rebuild(key, value, emit);
     if let Some(deadline) = deadline {
         let mut number = itoa::Buffer::new();
         emit(&[b"PEXPIREAT", key, number.format(deadline).as_bytes()]);

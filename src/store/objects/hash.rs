@@ -17,14 +17,14 @@ use crate::store::{
 const PLACE: usize = place(size_of::<Field>());
 
 /// A large hash.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Hash {
     fields: Ordered<Field>,
     seed: u64,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Field {
     hash: u32,
     body: Box<[u8]>,

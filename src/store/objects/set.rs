@@ -16,14 +16,14 @@ use crate::store::{
 const PLACE: usize = place(size_of::<Member>());
 
 /// A large set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Set {
     members: Ordered<Member>,
     seed: u64,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Member {
     hash: u32,
     text: Box<[u8]>,

@@ -19,7 +19,7 @@ use crate::store::{
 };
 
 /// A large sorted set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ZSet {
     slots: Slots,
     names: Ordered<Name>,
@@ -29,7 +29,7 @@ pub struct ZSet {
 }
 
 /// A member's place in the table of names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Name {
     hash: u32,
     id: u32,

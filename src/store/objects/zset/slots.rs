@@ -13,7 +13,7 @@ const INLINE: usize = 22;
 const CHUNK: usize = 256;
 
 /// A member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Member {
     /// A short one, and its length.
     Inline(u8, [u8; INLINE]),
@@ -22,14 +22,14 @@ pub(super) enum Member {
 }
 
 /// A member and its score.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) score: f64,
     pub(super) member: Member,
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     chunks: Vec<Vec<Slot>>,
     /// Bytes of boxed members.

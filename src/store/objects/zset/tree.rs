@@ -20,14 +20,14 @@ const FEW: usize = SLOTS / 4;
 const JOINED: usize = SLOTS * 3 / 4;
 
 /// The list.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tree {
     root: Box<Node>,
     len: usize,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     len: usize,
     scores: [f64; SLOTS],
@@ -36,7 +36,7 @@ struct Node {
     below: Option<Box<Below>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Below {
     counts: [u32; SLOTS],
     #[expect(clippy::vec_box, reason = "nodes are large, and move when a neighbour is added")]
