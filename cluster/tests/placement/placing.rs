@@ -122,10 +122,21 @@ fn needs(cluster: &Cluster) -> (usize, usize, usize) {
     (above, below, copies.saturating_sub(kept))
 }
 
-/// The fewest moves that do this, where zones are not in the way.
+/// The fewest moves that do this, without zones. A copy goes from who has too much to who has too little, unless that
+/// one has the shard already: where a node should have most shards, the two often need a move each.
 fn fewest(cluster: &Cluster) -> usize {
     let (above, below, nowhere) = needs(cluster);
-    below.max(above + nowhere)
+    let takers = takers(cluster);
+    let weights: u64 = takers.values().map(|kind| u64::from(kind.0)).sum();
+    let copies = 1 + u64::from(cluster.topology.settings.replicas);
+    if takers
+        .values()
+        .any(|kind| u64::from(kind.0) * copies * 2 > weights)
+    {
+        above + below + nowhere
+    } else {
+        below.max(above + nowhere)
+    }
 }
 
 pub(crate) fn assert_few(moves: usize, fewest: usize) {
