@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn planning_anew_at_each_step_costs_no_more_copies_and_switches(replicas in 0..3u8, nodes in nodes(30), kind in weights()) {
+    fn planning_anew_at_each_step_costs_no_more_copies_and_few_more_switches(replicas in 0..3u8, nodes in nodes(30), kind in weights()) {
         let mut cluster = Cluster::settled(256, replicas, &nodes);
         cluster.add(&(kind, String::new()));
         let planned = cluster.plan();
@@ -149,7 +149,9 @@ proptest! {
             epochs(&cluster),
         );
         assert_few(settle(&mut cluster), moves);
-        assert_few(epochs(&cluster) - before, switches);
+        // Switches are cheap, and which copies move first may make some more of them better.
+        let switched = epochs(&cluster) - before;
+        prop_assert!(2 * switched <= 3 * switches + 4, "{} switches, {} planned", switched, switches);
         check(&cluster, &cluster.plan());
     }
 

@@ -199,9 +199,10 @@ proptest! {
         }
     }
 
-    /// With zones, one move cannot always serve both the node that has too much and the one that has too little.
+    /// With zones, one move cannot always serve both the node that has too much and the one that has too little, and now
+    /// and then a third node must stand between the two.
     #[test]
-    fn where_zones_are_in_the_way_each_need_costs_one_move(
+    fn where_zones_are_in_the_way_each_need_costs_two_moves_at_most(
         shards in shards(), replicas in 0..3u8, nodes in zoned(), leaving in any::<prop::sample::Index>()
     ) {
         let mut cluster = Cluster::settled(shards, replicas, &nodes);
@@ -217,7 +218,7 @@ proptest! {
             check(&cluster, &wanted);
             if possible_before && fair_shares_are_possible(&cluster) {
                 let (above, below, nowhere) = needs(&cluster);
-                assert_few(cluster.moves(&wanted), above + below + nowhere);
+                assert!(cluster.moves(&wanted) <= 2 * (above + below + nowhere));
             }
             cluster.adopt(&wanted);
         }
