@@ -11,15 +11,22 @@
 
 #[cfg(test)]
 pub(crate) mod bench;
-mod connection;
+mod client;
+mod cluster;
+mod command;
+mod config;
+pub mod connection;
 pub mod dispatch;
 pub mod error;
+mod help;
+mod info;
 pub mod keys;
 mod operate;
 pub mod parse;
 pub mod rebuild;
 pub mod reply;
 pub mod session;
+mod server;
 mod strings;
 
 use std::{collections::HashMap, sync::OnceLock};
@@ -91,8 +98,10 @@ impl Command {
     pub fn categories(&self) -> Acl {
         let flag = |flag: Flags, acl: Acl| if self.flags.has(flag) { acl } else { Acl::NONE };
         let speed = if self.flags.has(Flags::FAST) { Acl::FAST } else { Acl::SLOW };
+        // A container is about nothing by itself; its subcommands are.
+        let group = if matches!(self.run, Run::Container) { Acl::NONE } else { self.group.category() };
         self.acl
-            .and(self.group.category())
+            .and(group)
             .and(speed)
             .and(flag(Flags::WRITE, Acl::WRITE))
             .and(flag(Flags::READONLY, Acl::READ))
@@ -400,7 +409,32 @@ pub fn table() -> &'static Table {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
-    [strings::COMMANDS, connection::COMMANDS, operate::COMMANDS].into_iter()
+    [
+        strings::COMMANDS,
+        connection::COMMANDS,
+        client::COMMANDS,
+        config::COMMANDS,
+        command::COMMANDS,
+        info::COMMANDS,
+        server::COMMANDS,
+        cluster::COMMANDS,
+        operate::COMMANDS,
+    ]
+    .into_iter()
+}
+
+/// The name of a command that [`find`] or [`resolve`] has returned, with its container's: `config|get`.
+pub fn full_name(command: &'static Command) -> &'static str {
+    static NAMES: OnceLock<HashMap<usize, String, rustc_hash::FxBuildHasher>> = OnceLock::new();
+    let address = |command: &'static Command| std::ptr::from_ref(command).addr();
+    let names = NAMES.get_or_init(|| {
+        let pairs = table().values().flat_map(|container| {
+            let name = |sub: &Command| format!("{}|{}", container.name, sub.name);
+            container.subcommands.iter().map(move |sub| (address(sub), name(sub)))
+        });
+        pairs.collect()
+    });
+    names.get(&address(command)).map_or(command.name, String::as_str)
 }
 
 /// Longest name of a command, in bytes.
