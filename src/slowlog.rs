@@ -169,7 +169,10 @@ mod tests {
     fn arguments_are_cut_as_redis_cuts_them() {
         let long: OwnedArgs = (0..40).map(|n| n.to_string()).collect();
         let cut = kept(long.as_args());
-        assert_eq!((cut.len(), cut[30].as_slice(), cut[31].as_slice()), (32, &b"30"[..], &b"... (9 more arguments)"[..]));
+        assert_eq!(
+            (cut.len(), cut[30].as_slice(), cut[31].as_slice()),
+            (32, &b"30"[..], &b"... (9 more arguments)"[..])
+        );
         let wide: OwnedArgs = ["x".repeat(200)].into_iter().collect();
         assert_eq!(kept(wide.as_args())[0], format!("{}... (72 more bytes)", "x".repeat(128)).into_bytes());
         let fits: OwnedArgs = ["x".repeat(128)].into_iter().chain((0..31).map(|n| n.to_string())).collect();

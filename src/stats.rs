@@ -108,7 +108,8 @@ impl Stats {
         if seconds > 0.0 {
             let next = rates.next;
             // A counter that was reset in between starts at zero.
-            rates.samples[next] = std::array::from_fn(|i| counts[i].saturating_sub(before[i]) as f64 / seconds);
+            rates.samples[next] =
+                std::array::from_fn(|i| counts[i].saturating_sub(before[i]) as f64 / seconds);
             rates.next = (next + 1) % SAMPLES;
         }
     }

@@ -58,9 +58,8 @@ fn compare(protocol: Protocol) {
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| panic!("{variable} is no number"))
-    })
+    std::env::var(variable)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
 }
 
 /// The commands as a reply script has them.
@@ -71,9 +70,7 @@ fn listing(commands: &[Command]) -> String {
         for arg in &command.args {
             out.push(' ');
             if !arg.is_empty()
-                && arg
-                    .iter()
-                    .all(|byte| (b'!'..=b'~').contains(byte) && !b"\"'\\{".contains(byte))
+                && arg.iter().all(|byte| (b'!'..=b'~').contains(byte) && !b"\"'\\{".contains(byte))
             {
                 let _ = write!(out, "{}", String::from_utf8_lossy(arg));
             } else {

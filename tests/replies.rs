@@ -34,11 +34,7 @@ fn main() -> ExitCode {
     let server = Shared::default();
     let trials = scripts().into_iter().map(|(name, path)| {
         let server = Arc::clone(&server);
-        Trial::test(name, move || {
-            Ok(with_server(&server, |server| {
-                check_or_bless(server, &path, bless)
-            })?)
-        })
+        Trial::test(name, move || Ok(with_server(&server, |server| check_or_bless(server, &path, bless))?))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     conclusion.exit_code()
@@ -47,13 +43,8 @@ fn main() -> ExitCode {
 /// All scripts as (`family::command`, path), in order.
 fn scripts() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replies");
-    let entries = |folder: &Path| {
-        fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-    };
+    let entries =
+        |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut scripts: Vec<_> = entries(&root)
         .flat_map(|family| entries(&family))
         .filter(|path| path.extension().is_some_and(|extension| extension == "reply"))
@@ -96,26 +87,17 @@ fn check_or_bless(server: &Server, path: &Path, bless: bool) -> Result<(), Strin
         return fs::write(path, blessed).map_err(|error| error.to_string());
     }
     if script.write() != text {
-        return Err(format!(
-            "{}: `make bless` would write it in another form",
-            path.display()
-        ));
+        return Err(format!("{}: `make bless` would write it in another form", path.display()));
     }
     let mut failures = Vec::new();
     for protocol in PROTOCOLS {
         for (step, actual) in run(server, &script, protocol)? {
             let Some(expected) = &step.expected else {
-                return Err(format!(
-                    "{}:{}: no reply is written here",
-                    path.display(),
-                    step.line
-                ));
+                return Err(format!("{}:{}: no reply is written here", path.display(), step.line));
             };
             // The step may have been answered in another protocol than the script began with, after HELLO.
-            let (wanted, got) = (
-                sorted(step, expected.in_protocol(actual.protocol)),
-                sorted(step, actual.reply),
-            );
+            let (wanted, got) =
+                (sorted(step, expected.in_protocol(actual.protocol)), sorted(step, actual.reply));
             let is_asked = !(step.differs && is_redis);
             if is_asked && !wanted.allows(&got) {
                 failures.push(format!(
@@ -129,11 +111,7 @@ fn check_or_bless(server: &Server, path: &Path, bless: bool) -> Result<(), Strin
             }
         }
     }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("\n{}", failures.join("\n")))
-    }
+    if failures.is_empty() { Ok(()) } else { Err(format!("\n{}", failures.join("\n"))) }
 }
 
 /// A reply as it came, and the protocol of its connection after it.
@@ -149,18 +127,13 @@ fn run<'a>(
     protocol: Protocol,
 ) -> Result<Vec<(&'a Step, Answer)>, String> {
     let failed = |error: std::io::Error| error.to_string();
-    let flushed = server
-        .connect(Protocol::Resp2)
-        .and_then(|mut connection| connection.call(&["FLUSHALL"]));
+    let flushed = server.connect(Protocol::Resp2).and_then(|mut connection| connection.call(&["FLUSHALL"]));
     if flushed.as_ref().map_err(ToString::to_string)? != &Reply::Simple(b"OK".to_vec()) {
         return Err(format!("FLUSHALL before the script: {flushed:?}"));
     }
     let mut connections: HashMap<&str, Connection> = HashMap::new();
     let mut answers = Vec::new();
-    for step in script
-        .steps()
-        .filter(|step| step.only.is_none_or(|only| only == protocol))
-    {
+    for step in script.steps().filter(|step| step.only.is_none_or(|only| only == protocol)) {
         let connection = match connections.entry(&step.connection) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(new) => new.insert(server.connect(protocol).map_err(failed)?),
@@ -177,13 +150,7 @@ fn run<'a>(
             })
             .map_err(at)?;
         }
-        answers.push((
-            step,
-            Answer {
-                reply,
-                protocol: connection.protocol,
-            },
-        ));
+        answers.push((step, Answer { reply, protocol: connection.protocol }));
         if step.closes {
             if !connection.is_closed_by_server() {
                 return Err(at("the connection is still open".into()));
@@ -197,13 +164,7 @@ fn run<'a>(
 fn sorted(step: &Step, mut reply: Reply) -> Reply {
     if let Some(unordered) = step.unordered {
         // A map arrives flat in RESP2: its pairs stay together.
-        let is_flat_map = matches!(
-            &step.expected,
-            Some(Expected {
-                reply: Reply::Map(_),
-                ..
-            })
-        );
+        let is_flat_map = matches!(&step.expected, Some(Expected { reply: Reply::Map(_), .. }));
         let flat = matches!(reply, Reply::Array(_));
         let pairs = unordered.pairs || is_flat_map && flat && unordered.element.is_none();
         reply.sort(support::reply::Unordered { pairs, ..unordered });
@@ -238,18 +199,12 @@ fn blessed(server: &Server, script: Script) -> Result<Script, String> {
         }
         text => text,
     });
-    Ok(Script {
-        items: items.collect(),
-    })
+    Ok(Script { items: items.collect() })
 }
 
 fn expected_from(step: &Step, resp3: Option<Reply>, resp2: Option<Reply>) -> Option<Expected> {
     let neutral = |reply: Reply| {
-        if reply == Reply::NullBulk {
-            Reply::Null
-        } else {
-            reply
-        }
+        if reply == Reply::NullBulk { Reply::Null } else { reply }
     };
     let sort = |reply: Reply, pairs: bool| {
         let mut reply = reply;
@@ -260,21 +215,12 @@ fn expected_from(step: &Step, resp3: Option<Reply>, resp2: Option<Reply>) -> Opt
         reply
     };
     let is_map = matches!(resp3, Some(Reply::Map(_)));
-    match (
-        resp3.map(|reply| sort(reply, false)),
-        resp2.map(|reply| sort(reply, is_map)),
-    ) {
+    match (resp3.map(|reply| sort(reply, false)), resp2.map(|reply| sort(reply, is_map))) {
         (Some(resp3), Some(resp2)) => Some(match Reply::merged(&resp3, &resp2) {
             Some(reply) => Expected { reply, resp2: None },
-            None => Expected {
-                reply: resp3,
-                resp2: Some(neutral(resp2)),
-            },
+            None => Expected { reply: resp3, resp2: Some(neutral(resp2)) },
         }),
-        (Some(reply), None) | (None, Some(reply)) => Some(Expected {
-            reply: neutral(reply),
-            resp2: None,
-        }),
+        (Some(reply), None) | (None, Some(reply)) => Some(Expected { reply: neutral(reply), resp2: None }),
         (None, None) => None,
     }
 }

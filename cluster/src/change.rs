@@ -380,7 +380,7 @@ fn founded(cluster: ClusterId, settings: Settings, first: NodeInfo, version: Ver
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{ids::Incarnation, topology::Address};
 

@@ -74,7 +74,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "noeviction", env = "RINGFORT_MAXMEMORY_POLICY", help_heading = NODE)]
     maxmemory_policy: String,
     /// What is logged: error, warn, info, debug, trace, or per module as in info,ringfort::net=debug
-    #[arg(long, default_value = "info", env = "RINGFORT_LOG", help_heading = NODE)]
+    #[arg(long, default_value = "info,openraft=error", env = "RINGFORT_LOG", help_heading = NODE)]
     log: String,
     /// How it is logged
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "RINGFORT_LOG_FORMAT", help_heading = NODE)]

@@ -6,7 +6,7 @@ use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::{Args, OwnedArgs, Parsed, Parser, Resp};
 
 use super::{Command, CommandError, Cx, Limits, Reply, Run, dispatch, find};
-use crate::store::{Access, Db, Key, Locked, Shard, log};
+use crate::store::{Access, Db, Edit, Key, Locked, Shard, log};
 
 /// A shard and what a command needs beside it.
 pub(crate) struct Bench {
@@ -95,6 +95,19 @@ impl Bench {
             assert!(!reply.starts_with(b"-"), "{args:?}: {}", reply.escape_ascii());
         }
         self.take_log();
+    }
+
+    /// Opens a key as a command does.
+    pub(crate) fn with<R>(&mut self, key: &str, work: impl FnOnce(&mut Edit<'_, '_>) -> R) -> R {
+        let mut guard = self.shard.lock().unwrap();
+        let mut locked = [&mut *guard];
+        let mut db = Db::new(Locked::new(&mut locked, 16384), 0, self.now, Access::default());
+        work(&mut db.edit(Key::new(key.as_bytes(), self.limits.hash_seed)))
+    }
+
+    /// How the value of a key is kept, as OBJECT ENCODING tells; `none` where there is no such key.
+    pub(crate) fn encoding(&mut self, key: &str) -> &'static str {
+        self.with(key, |entry| entry.value().map_or("none", |value| value.encoding()))
     }
 
     /// The shard itself.

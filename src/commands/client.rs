@@ -165,7 +165,11 @@ fn list(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let chosen: Vec<Arc<Shared>> = match args.get(2) {
         None => all(),
         Some(filter) if args.len() == 4 && is(filter, "TYPE") => {
-            if is_normal(args.at(3))? { all() } else { Vec::new() }
+            if is_normal(args.at(3))? {
+                all()
+            } else {
+                Vec::new()
+            }
         }
         Some(filter) if args.len() > 3 && is(filter, "ID") => {
             let all = all();
@@ -446,7 +450,7 @@ mod tests {
         let mut one = Asker::new(&node, Door::Client);
         let two = Asker::new(&node, Door::Client);
         let id = two.client.shared.id;
-        assert_eq!(one.run("CLIENT LIST").matches("addr=").count(), 2);
+        assert_eq!(one.run("CLIENT LIST").matches(" addr=").count(), 2);
         assert!(one.run(&format!("CLIENT LIST ID {id} 999 -1")).contains(&format!("id={id} ")));
         assert_eq!(one.run("CLIENT LIST TYPE replica"), "$0  ");
         assert_eq!(one.run("CLIENT LIST ID x"), "-ERR Invalid client ID ");

@@ -219,9 +219,8 @@ fn authenticate(cx: &mut SessionCx<'_>, user: &[u8], password: &[u8]) -> Result<
 
 /// A name that a client may give itself.
 pub(super) fn client_name(text: &[u8]) -> Result<String, CommandError> {
-    printable_word(text).ok_or(CommandError::other(
-        "ERR Client names cannot contain spaces, newlines or special characters.",
-    ))
+    printable_word(text)
+        .ok_or(CommandError::other("ERR Client names cannot contain spaces, newlines or special characters."))
 }
 
 /// A text without spaces and special characters, so that it can stand in a line of CLIENT LIST.
@@ -256,7 +255,10 @@ mod tests {
         let node = node();
         let mut asker = Asker::new(&node, Door::Client);
         let reply = asker.run("HELLO 3 SETNAME me");
-        assert!(reply.starts_with("%7 $6 server $5 redis $7 version $5 7.2.4 $5 proto :3 $2 id :"), "{reply}");
+        assert!(
+            reply.starts_with("%7 $6 server $5 redis $7 version $5 7.2.4 $5 proto :3 $2 id :"),
+            "{reply}"
+        );
         assert!(reply.ends_with("$4 mode $10 standalone $4 role $6 master $7 modules *0 "), "{reply}");
         assert_eq!(asker.run("HELLO 4"), "-NOPROTO unsupported protocol version ");
         assert!(asker.run("HELLO").starts_with("%7"));

@@ -1,6 +1,9 @@
 //! `HELP`, which every container has.
 
-use super::{Command, Flags, Group, session::{SessionCx, SessionHandler}, Run};
+use super::{
+    Command, Flags, Group, Run,
+    session::{SessionCx, SessionHandler},
+};
 
 /// The declaration of a container's `HELP`.
 pub(super) const fn help(group: Group, since: &'static str, run: SessionHandler) -> Command {

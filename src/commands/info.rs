@@ -8,11 +8,7 @@ use std::fmt::Write as _;
 use ringfort_cluster::{NodeState, ShardId};
 use ringfort_protocol::Args;
 
-use super::{
-    Acl, Command, CommandError, Flags, Group, Run,
-    connection::REDIS_VERSION,
-    session::SessionCx,
-};
+use super::{Acl, Command, CommandError, Flags, Group, Run, connection::REDIS_VERSION, session::SessionCx};
 use crate::{
     clients::{Door, Pause},
     env::process::Process,

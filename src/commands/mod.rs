@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 pub(crate) mod bench;
+mod bitmaps;
 mod client;
 mod cluster;
 mod command;
@@ -18,16 +19,22 @@ mod config;
 pub mod connection;
 pub mod dispatch;
 pub mod error;
+mod hashes;
 mod help;
 mod info;
 pub mod keys;
+mod lists;
 mod operate;
 pub mod parse;
+mod random;
 pub mod rebuild;
 pub mod reply;
-pub mod session;
+mod scan;
 mod server;
+pub mod session;
+mod sets;
 mod strings;
+mod wait;
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -300,6 +307,8 @@ pub enum Gather {
     PerKey,
     /// The sum of integers.
     Sum,
+    /// The least of integers.
+    Min,
     /// `OK` if all said so.
     AllOk,
     /// One array of all their elements.
@@ -321,6 +330,8 @@ pub enum Run {
     Session(session::SessionHandler),
     /// By the control thread, which answers later.
     Control,
+    /// By the router: an answer when replicas have what the connection wrote.
+    Wait,
 }
 
 /// A handler of data.
@@ -411,6 +422,10 @@ pub fn table() -> &'static Table {
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
     [
         strings::COMMANDS,
+        bitmaps::COMMANDS,
+        lists::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
         connection::COMMANDS,
         client::COMMANDS,
         config::COMMANDS,
@@ -419,6 +434,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         server::COMMANDS,
         cluster::COMMANDS,
         operate::COMMANDS,
+        wait::COMMANDS,
     ]
     .into_iter()
 }

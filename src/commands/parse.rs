@@ -32,7 +32,7 @@ pub fn within(arg: &[u8], bounds: RangeInclusive<i64>) -> Result<i64, CommandErr
         return Ok(value);
     }
     let (least, most) = bounds.into_inner();
-    Err(CommandError::made(format!("ERR value is out of range, must be between {least} and {most}")))
+    Err(CommandError::made(format!("ERR value is out of range, value must between {least} and {most}")))
 }
 
 /// A floating-point number; infinities are numbers, NaN is not.
@@ -113,6 +113,21 @@ pub fn range(start: i64, stop: i64, len: usize) -> Range<usize> {
     start as usize..stop as usize + 1
 }
 
+/// The positions of a string that `start` and `stop` enclose, as GETRANGE does: a `stop` that lies before the string is
+/// its first position, unless both count from the end and in the wrong order.
+pub fn string_range(start: i64, stop: i64, len: usize) -> Range<usize> {
+    if start < 0 && stop < 0 && start > stop {
+        return 0..0;
+    }
+    clamped_range(start, stop, len)
+}
+
+/// The same without that exception, as BITPOS does.
+pub fn clamped_range(start: i64, stop: i64, len: usize) -> Range<usize> {
+    let before = i64::try_from(len).is_ok_and(|len| stop < -len);
+    range(start, if before { 0 } else { stop }, len)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +141,7 @@ mod tests {
         assert_eq!(positive(b"x"), Err(CommandError::NotPositive));
         assert_eq!(within(b"3", 1..=3), Ok(3));
         let error = within(b"4", 1..=3).unwrap_err();
-        assert_eq!(error.to_string(), "ERR value is out of range, must be between 1 and 3");
+        assert_eq!(error.to_string(), "ERR value is out of range, value must between 1 and 3");
         assert_eq!(float(b"-inf"), Ok(f64::NEG_INFINITY));
         assert_eq!(float(b"nan"), Err(CommandError::NotFloat));
     }
@@ -177,5 +192,17 @@ mod tests {
             assert!(range(start, stop, len).is_empty(), "{start} {stop} {len}");
         }
         assert_eq!(range(i64::MIN, i64::MAX, 5), 0..5);
+    }
+
+    #[test]
+    fn a_stop_before_a_string_is_its_first_position() {
+        assert_eq!(string_range(1, 3, 5), 1..4);
+        assert_eq!(string_range(0, -6, 5), 0..1);
+        assert_eq!(string_range(-9, -6, 5), 0..1);
+        assert_eq!(clamped_range(-6, -9, 5), 0..1);
+        assert!(string_range(-6, -9, 5).is_empty());
+        assert!(string_range(1, -6, 5).is_empty());
+        assert!(string_range(0, -6, 0).is_empty());
+        assert!(clamped_range(0, i64::MIN, 0).is_empty());
     }
 }

@@ -4,7 +4,12 @@
 //! the `…STORE` commands, copies of shards. The commands name one key, and are short enough that neither the log nor
 //! a lock is held up by one of them. They expect that the key does not exist, and leave it without a deadline.
 
-use crate::store::{Value, log::put_record, objects::list::ListRef, packed::Item};
+use crate::store::{
+    Value,
+    log::put_record,
+    objects::{hash::HashRef, list::ListRef, set::SetRef},
+    packed::Item,
+};
 
 /// Elements (fields with their values, members with their scores) in one command.
 const CHUNK_ELEMENTS: usize = 64;
@@ -20,6 +25,14 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
     if let Some(list) = ListRef::of(value) {
         let mut chunk = Chunk::new(b"RPUSH", key, emit);
         list.iter_from(0).for_each(|item| chunk.add([item]));
+        chunk.end();
+    } else if let Some(hash) = HashRef::of(value) {
+        let mut chunk = Chunk::new(b"HSET", key, emit);
+        hash.each(|field, value| chunk.add([field, value]));
+        chunk.end();
+    } else if let Some(set) = SetRef::of(value) {
+        let mut chunk = Chunk::new(b"SADD", key, emit);
+        set.each(|member| chunk.add([member]));
         chunk.end();
     }
 }
@@ -83,5 +96,57 @@ impl<'a> Chunk<'a> {
         self.texts.clear();
         self.ends.clear();
         self.elements = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfort_protocol::OwnedArgs;
+
+    use super::*;
+    use crate::commands::bench::Bench;
+
+    /// Rebuilds the value of `key` elsewhere, and returns how many commands that took.
+    fn move_over(from: &mut Bench, to: &mut Bench, key: &str) -> usize {
+        let mut commands = Vec::new();
+        from.with(key, |entry| {
+            let mut emit = |command: &[&[u8]]| commands.push(OwnedArgs::from_iter(command));
+            rebuild(key.as_bytes(), entry.value().unwrap(), &mut emit);
+        });
+        for command in &commands {
+            let reply = to.run_args(command.as_args());
+            assert!(!reply.starts_with(b"-"), "{command:?}");
+        }
+        commands.len()
+    }
+
+    #[test]
+    fn a_value_of_any_form_is_the_same_elsewhere() {
+        let (mut from, mut to) = (Bench::new(), Bench::new());
+        let long = "x".repeat(9_000);
+        for number in 0..150 {
+            from.run(&format!("rpush list {number}"));
+            from.run(&format!("hset hash {number} v{number}"));
+            from.run(&format!("sadd ints {number}"));
+            from.run(&format!("sadd set m{number}"));
+            from.run(&format!("rpush long {number}{long}"));
+        }
+        from.run("rpush short a 1 b");
+        from.run("hset small a 1 2 b");
+        from.run("sadd few a 1 2");
+        for (key, encoding, read, commands) in [
+            ("list", "listpack", "lrange list 0 -1", 3),
+            ("long", "quicklist", "lrange long 0 -1", 19),
+            ("short", "listpack", "lrange short 0 -1", 1),
+            ("hash", "hashtable", "hgetall hash", 3),
+            ("small", "listpack", "hgetall small", 1),
+            ("ints", "intset", "smembers ints", 3),
+            ("set", "hashtable", "smembers set", 3),
+            ("few", "listpack", "smembers few", 1),
+        ] {
+            assert_eq!(move_over(&mut from, &mut to, key), commands, "{key}");
+            assert_eq!((from.encoding(key), to.encoding(key)), (encoding, encoding), "{key}");
+            assert_eq!(from.run(read), to.run(read), "{key}");
+        }
     }
 }

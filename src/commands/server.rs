@@ -75,12 +75,7 @@ const SLOWLOG: Command = Command {
     ..Command::BASE
 };
 
-const fn slowlog(
-    name: &'static str,
-    arity: i8,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
+const fn slowlog(name: &'static str, arity: i8, run: SessionHandler, summary: &'static str) -> Command {
     let (group, since) = (Group::Server, "2.2.12");
     Command { name, summary, group, since, arity, flags: ADMIN, run: Run::Session(run), ..Command::BASE }
 }
@@ -162,7 +157,8 @@ fn debug(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
         return Ok(());
     }
     if is(subcommand, "HELP") && args.len() == 2 {
-        let lines = ["SLEEP <seconds>", "    Hold this connection up for <seconds>; others are served meanwhile."];
+        let lines =
+            ["SLEEP <seconds>", "    Hold this connection up for <seconds>; others are served meanwhile."];
         help::write(cx, "DEBUG", &lines);
         return Ok(());
     }
@@ -266,10 +262,7 @@ mod tests {
             let entry = Entry { id: 0, time: 7, micros: 12_000, args, peer, name: "me".into() };
             node.slowlog.note(entry, 128);
         }
-        assert_eq!(
-            asker.run("SLOWLOG GET 1"),
-            "*1 *6 :1 :7 :12000 *2 $3 GET $1 b $10 10.0.0.9:5 $2 me "
-        );
+        assert_eq!(asker.run("SLOWLOG GET 1"), "*1 *6 :1 :7 :12000 *2 $3 GET $1 b $10 10.0.0.9:5 $2 me ");
         assert!(asker.run("SLOWLOG GET -1").starts_with("*2 "));
         assert_eq!(asker.run("SLOWLOG GET -2"), "-ERR count should be greater than or equal to -1 ");
         assert_eq!(asker.run("SLOWLOG LEN"), ":2 ");

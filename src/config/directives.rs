@@ -242,8 +242,11 @@ pub static DIRECTIVES: &[Directive] = &[
     number!("repl-backlog-size", size, log_budget, 1..=ANY),
     fixed!("replica-read-only", "yes").known_as(&["slave-read-only"]),
     fixed!("replica-serve-stale-data", "no").known_as(&["slave-serve-stale-data"]),
-    text!("cluster-announce-host", announce_host)
-        .known_as(&["announce-host", "cluster-announce-ip", "cluster-announce-hostname"]),
+    text!("cluster-announce-host", announce_host).known_as(&[
+        "announce-host",
+        "cluster-announce-ip",
+        "cluster-announce-hostname",
+    ]),
     text!("cluster-secret", cluster_secret).at(When::Secret),
     text!("join", join),
     text!("zone", zone).known_as(&["availability-zone"]),
@@ -350,9 +353,6 @@ mod tests {
         let mut settings = Settings::default();
         let save = find("SAVE").unwrap();
         assert_eq!((save.parse)(&mut settings, ""), Ok(()));
-        assert_eq!(
-            (save.parse)(&mut settings, "3600 1").unwrap_err(),
-            "this server knows it as '' only"
-        );
+        assert_eq!((save.parse)(&mut settings, "3600 1").unwrap_err(), "this server knows it as '' only");
     }
 }

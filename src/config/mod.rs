@@ -19,7 +19,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use self::directives::{Directive, find, matching};
+pub use self::{
+    directives::{Directive, find, matching},
+    value::bytes,
+};
 use crate::{commands::Limits, env::files, store::Policy};
 
 /// The settings in force, replaced as a whole when one is changed.

@@ -69,9 +69,7 @@ pub(super) fn word(yes: bool) -> String {
 /// One of some words, in any case of letters; returned as it is listed.
 pub(super) fn choice(text: &str, words: &[&'static str]) -> Result<&'static str, Why> {
     let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
-    found
-        .copied()
-        .ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", ")))
+    found.copied().ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", ")))
 }
 
 /// An eviction policy.

@@ -156,7 +156,7 @@ pub fn run(
             }
         }
         let outbox = agent.outbox();
-        let mut hand_on = |what| {
+        let hand_on = |what| {
             // The receiver lives as long as the process.
             let _ = out.send(what);
         };

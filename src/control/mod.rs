@@ -201,7 +201,7 @@ impl Control {
     }
 
     async fn end(self: Arc<Self>, member: Member, stamp: Stamp) {
-        let by = Verdict::Council { term: stamp.term, index: stamp.index };
+        let by = Verdict::Council { term: stamp.term, index: stamp.index.saturating_sub(1) };
         match self.council.propose(Change::End { member, by }).await {
             Ok(_) => tracing::warn!(%member, "declared dead"),
             Err(error) => tracing::debug!(%member, %error, "a death was not declared"),
@@ -348,10 +348,11 @@ async fn resolve(topology: &Topology) -> HashMap<NodeId, SocketAddr> {
 fn view(status: &ringfort_cluster::council::Status) -> RaftView {
     let configuration = &status.configuration;
     let (term, index) = configuration.version;
-    let stamp = Stamp { term, index };
+    // A stamp of zeros is older than every configuration, and the first entry of a log has index 0.
+    let stamp = Stamp { term, index: index + 1 };
     let voters = match &configuration.outgoing {
         None => Voters { stamp, old: configuration.voters.clone(), new: Vec::new() },
         Some(outgoing) => Voters { stamp, old: outgoing.clone(), new: configuration.voters.clone() },
     };
-    RaftView { term: status.term, leader: status.leader, voters, settled: status.settled }
+    RaftView { term: status.term, leader: status.leader, voters, settled: true }
 }

@@ -101,7 +101,7 @@ pub(crate) fn put(node: &Node, key: &str) {
     let mut locked = [&mut *shard];
     let locked = crate::store::Locked::new(&mut locked, node.store.slots_per_shard());
     let mut db = crate::store::Db::new(locked, 0, 0, Default::default());
-    db.edit(key).put(crate::store::Form::Str, b"v", None);
+    db.edit(key).put(crate::store::Form::Str, &[b"v"], None);
 }
 
 /// A client that asks the node.

@@ -63,7 +63,9 @@ impl Handoff {
         };
         let primary = |(_, shard): &(ShardId, &ringfort_cluster::Shard)| shard.primary == Some(me);
         let mine: Vec<_> = topology.shards().filter(primary).collect();
-        self.behind.retain(|(id, _), _| mine.iter().any(|(mine, _)| mine == id));
+        let is_mine = |id: &ShardId| topology.shard(*id).primary == Some(me);
+        self.behind.retain(|(id, _), _| is_mine(id));
+        self.sealed.retain(|id, _| is_mine(id));
         for (id, agreed) in mine {
             let mut guard = node.store.lock(id);
             let core = &mut guard.core;

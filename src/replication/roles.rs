@@ -1,7 +1,7 @@
 //! What a new topology makes of this node's shards: their roles change here, under each shard's lock, before the
 //! topology is shown to anybody else on the node.
 
-use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology};
+use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology, Version};
 
 use crate::{
     node::Node,
@@ -12,13 +12,15 @@ use crate::{
 pub fn adopt(node: &Node, topology: &Topology) {
     let me = node.member();
     let keeps_logs = topology.nodes.len() > 1 && topology.settings.replicas > 0;
-    let limit = if keeps_logs { node.config.load().log_budget / topology.shards.len() } else { 0 };
+    let budget = node.config.load().log_budget;
+    node.store.set_log_budget(budget);
+    let limit = if keeps_logs { budget / topology.shards.len() } else { 0 };
     for (id, agreed) in topology.shards() {
         let mut shard = node.store.lock(id);
         if agreed.primary == Some(me) {
             lead(node, &mut shard, agreed, me);
         } else {
-            follow(node, &mut shard, agreed);
+            follow(node, &mut shard, agreed, topology.version);
         }
         if (shard.core.log.is_kept()) != (limit > 0) {
             shard.core.log.keep(limit);
@@ -56,18 +58,18 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Me
         );
         return;
     }
-    tracing::info!(shard = %shard.core.id, epoch = %agreed.epoch, "primary of the shard");
+    tracing::debug!(shard = %shard.core.id, epoch = %agreed.epoch, "primary of the shard");
     shard.core.epoch = agreed.epoch;
     shard.core.role = Role::Primary;
 }
 
 /// Somebody else is the shard's primary, or nobody.
-fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
+fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, version: Version) {
     if matches!(shard.core.role, Role::Primary | Role::Sealed) {
         shard.core.role = Role::Replica;
         shard.core.copies.0.clear();
     }
-    let served_elsewhere = agreed.primary.is_some();
+    let served_elsewhere = agreed.primary.is_some() && version >= shard.core.fed_at;
     let holds = shard.core.role == Role::Replica || !shard.is_empty();
     if served_elsewhere && holds && !agreed.replicas.contains(&node.id) {
         node.store.drop_later(shard.clear(None));

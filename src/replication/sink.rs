@@ -11,7 +11,7 @@ use ringfort_cluster::{Epoch, Offset, ShardId};
 
 use super::{
     apply,
-    wire::{Kind, Message, put},
+    wire::{Kind, Message, put, version},
 };
 use crate::{
     node::Node,
@@ -47,7 +47,11 @@ impl Sink {
         }
         let follows = message.epoch == shard.core.epoch;
         match message.kind {
-            Kind::Ask => self.tell(&mut shard, message.epoch),
+            Kind::Ask => {
+                let Some(version) = version(message) else { return false };
+                shard.core.fed_at = shard.core.fed_at.max(version);
+                self.tell(&mut shard, message.epoch);
+            }
             Kind::Follow => {
                 let complete = shard.core.role == Role::Replica;
                 if !complete || shard.core.log.end() != message.offset {
@@ -95,8 +99,9 @@ impl Sink {
         for id in std::mem::take(&mut self.touched) {
             let shard = self.node.store.lock(id);
             let (epoch, end) = (shard.core.epoch, shard.core.log.end());
+            let kind = if shard.core.role == Role::Replica { Kind::Ack } else { Kind::HaveNothing };
             drop(shard);
-            self.say(Kind::Ack, id, epoch, end);
+            self.say(kind, id, epoch, end);
         }
     }
 

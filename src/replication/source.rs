@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology};
+use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology, Version};
 
 use super::wire::{Kind, Message, put};
 use crate::{
@@ -72,14 +72,14 @@ impl Source {
                 self.leave(id);
             }
             if wanted && known != Some(shard.epoch) {
-                self.ask(id, shard.epoch);
+                self.ask(id, shard.epoch, topology.version);
             }
         }
     }
 
-    fn ask(&mut self, id: ShardId, epoch: Epoch) {
+    fn ask(&mut self, id: ShardId, epoch: Epoch, version: Version) {
         self.followers.insert(id, Follower { epoch, state: State::Asked, sent: Offset(0) });
-        self.say(Kind::Ask, id, epoch, Offset(0), &[]);
+        self.say(Kind::Ask, id, epoch, Offset(0), &version.0.to_le_bytes());
     }
 
     fn leave(&mut self, id: ShardId) {

@@ -4,7 +4,7 @@
 //! head: its kind, the shard, an epoch and an offset; some have bytes behind it. All numbers are little endian, and
 //! each message begins with its length.
 
-use ringfort_cluster::{Epoch, Incarnation, Member, NodeId, Offset, ShardId};
+use ringfort_cluster::{Epoch, Incarnation, Member, NodeId, Offset, ShardId, Version};
 
 /// Bytes of a message's head, its length included.
 const HEAD: usize = 4 + 1 + 2 + 8 + 8;
@@ -33,7 +33,7 @@ pub struct Message<'a> {
 pub enum Kind {
     /// Both, first of all: which life of which node speaks (in `bytes`).
     Hello = 1,
-    /// Primary: what do you have of this shard?
+    /// Primary: what do you have of this shard? In `bytes`, the version of the topology that makes it ask.
     Ask = 2,
     /// Replica: a complete copy, of this epoch, up to this offset.
     Have = 3,
@@ -100,6 +100,11 @@ pub fn hello(message: &Message<'_>) -> Option<Member> {
     let incarnation = u64::from_le_bytes(*rest.first_chunk()?);
     (message.kind == Kind::Hello)
         .then_some(Member { node: NodeId(*node), incarnation: Incarnation(incarnation) })
+}
+
+/// The version of the topology that a primary asks by.
+pub fn version(message: &Message<'_>) -> Option<Version> {
+    Some(Version(u64::from_le_bytes(*message.bytes.first_chunk()?)))
 }
 
 /// Splits the first message off, and tells how many bytes it took; `None` if it is incomplete.

@@ -24,11 +24,12 @@ impl Router {
         if !self.node.lease.holds(self.now.boot) && !request.replica {
             return Executed::NotServing;
         }
+        self.ran = true;
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(handler) => self.execute_several(handler, request, keys, out),
             Run::EachShard(handler) => self.execute_each(handler, request, out),
-            Run::Container | Run::Session(_) | Run::Control => Executed::NotServing,
+            Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
         }
     }
 

@@ -1,6 +1,11 @@
 //! Requests that wait until somebody serves their shards: in the order in which they came, within limits.
 
-use super::{Flight, Origin, Owned, PeerIndex, Place, Router, frame};
+use std::collections::HashSet;
+
+use ringfort_cluster::ShardId;
+use rustc_hash::FxBuildHasher;
+
+use super::{ConnKey, Flight, Origin, Owned, PeerIndex, Place, Router, frame};
 use crate::{clients::Door, commands::CommandError, store::Key};
 
 /// How long a request waits before it is refused, in nanoseconds. Longer than an orphaned shard waits for a holder.
@@ -33,35 +38,39 @@ impl Router {
         self.held.push_back(Held { origin, request, until: self.now.boot + HOLD_NS });
     }
 
-    /// Whether requests wait.
-    pub fn holds_requests(&self) -> bool {
-        !self.held.is_empty()
+    /// Whether requests wait, for somebody to serve their shards or for replicas.
+    pub fn has_waiting(&self) -> bool {
+        !self.held.is_empty() || self.waits_for_replicas()
     }
 
     /// Tries all that wait once more, in their order.
     pub fn retry_held(&mut self) {
+        let mut passed_over = HashSet::default();
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { return };
             self.held_bytes -= held.request.args.capacity();
-            self.retry(held);
+            self.retry(held, &mut passed_over);
         }
     }
 
-    fn retry(&mut self, held: Held) {
+    /// Tries one once more. `passed_over` are the shards that earlier ones of a connection still wait for.
+    fn retry(&mut self, held: Held, passed_over: &mut HashSet<(ConnKey, ShardId), FxBuildHasher>) {
         let Held { origin, request, until } = held;
         let view = request.as_request();
-        self.untrack(origin, &view);
+        self.untrack(origin, &view, false);
+        let waiting = self.held.len();
         if self.now.boot >= until {
             let text = "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long";
             return self.fail(origin, &CommandError::other(text));
         }
         let keys = self.keys(view.command, view.args);
         let place = self.place(&view, &keys);
-        let blocked = self.connection_of(origin).is_some_and(|conn| self.must_queue(conn, &keys, place));
-        if blocked {
-            return self.hold_until(origin, view, &keys, until);
-        }
+        let conn = self.connection_of(origin);
+        let shard = |key: &Key<'_>| self.node.store.shard_of(key.slot);
+        let behind = |conn| keys.iter().any(|key| passed_over.contains(&(conn, shard(key))));
+        let blocked = conn.is_some_and(|conn| behind(conn) || self.overtakes(conn, &keys, place));
         match place {
+            _ if blocked => self.hold_until(origin, view, &keys, until),
             // Another node asked, and by now it is not for this one to answer.
             Place::Peer(_) | Place::Several if matches!(origin, Origin::Peer { .. }) => {
                 self.answer_not_primary(origin);
@@ -78,6 +87,11 @@ impl Router {
                 }
             }
             place => self.submit(origin, view, &keys, place),
+        }
+        if self.held.len() > waiting
+            && let Some(conn) = conn
+        {
+            passed_over.extend(keys.iter().map(|key| (conn, self.node.store.shard_of(key.slot))));
         }
     }
 
@@ -103,20 +117,29 @@ impl Router {
     /// Takes a request back that a peer did not run, to be tried again.
     pub(super) fn hold_flight(&mut self, flight: Flight) {
         let view = flight.request.as_request();
-        self.untrack(flight.origin, &view);
+        self.untrack(flight.origin, &view, true);
         let keys = self.keys(view.command, view.args);
         self.hold_until(flight.origin, view, &keys, self.now.boot + HOLD_NS);
     }
 
-    /// Forgets the requests of a connection that has ended: they are not run any more if they have not been sent.
-    pub fn forget(&mut self, conn: super::ConnKey) {
-        for held in std::mem::take(&mut self.held) {
-            self.held_bytes -= held.request.args.capacity();
+    /// Forgets the requests of a connection that has ended: what waits is not run any more.
+    pub fn forget(&mut self, conn: ConnKey) {
+        let gone = CommandError::other("ERR the client has gone");
+        for _ in 0..self.held.len() {
+            let Some(held) = self.held.pop_front() else { break };
             if self.connection_of(held.origin) == Some(conn) {
-                self.untrack(held.origin, &held.request.as_request());
+                self.held_bytes -= held.request.args.capacity();
+                self.untrack(held.origin, &held.request.as_request(), false);
+                self.fail(held.origin, &gone);
             } else {
-                self.held_bytes += held.request.args.capacity();
                 self.held.push_back(held);
+            }
+        }
+        for wait in std::mem::take(&mut self.waits) {
+            if self.connection_of(wait.origin) == Some(conn) {
+                self.fail(wait.origin, &gone);
+            } else {
+                self.waits.push(wait);
             }
         }
     }

@@ -18,6 +18,7 @@ pub mod frame;
 mod hold;
 mod peer;
 mod spread;
+mod wait;
 
 use std::{collections::HashMap, collections::VecDeque, sync::Arc};
 
@@ -27,7 +28,7 @@ use rustc_hash::FxBuildHasher;
 use slab::Slab;
 use smallvec::SmallVec;
 
-pub use self::{execute::Executed, frame::Written, peer::PeerQueue};
+pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
     commands::{Command, CommandError, Flags, Run},
@@ -176,12 +177,14 @@ impl Request<'_> {
 }
 
 /// The requests of one connection for one shard that are not answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Unresolved {
-    /// How many there are.
-    count: u32,
-    /// Where the last of them went; `None`: it waits.
-    to: Option<PeerIndex>,
+    /// How many were sent to a peer.
+    sent: u32,
+    /// To which.
+    to: PeerIndex,
+    /// How many wait here.
+    held: u32,
 }
 
 /// One loop's routing.
@@ -208,6 +211,8 @@ pub struct Router {
     pub stopwatch: Stopwatch,
     /// The links to other nodes, and what is to be sent on each.
     pub peers: Vec<PeerQueue>,
+    /// Whether a request was run here since the caller last looked: its reply rests on the lease.
+    pub ran: bool,
     /// Whether something was written to a log since the loop last told replication.
     pub logged: bool,
     topology: Arc<Topology>,
@@ -216,6 +221,7 @@ pub struct Router {
     held: VecDeque<hold::Held>,
     held_bytes: usize,
     gathers: Slab<spread::Gathering>,
+    waits: Vec<wait::Wait>,
     unresolved: HashMap<(ConnKey, ShardId), Unresolved, FxBuildHasher>,
     dice: Dice,
 }
@@ -237,11 +243,13 @@ impl Router {
             pause: Pause::Nothing,
             stopwatch: Stopwatch::default(),
             peers: Vec::new(),
+            ran: false,
             logged: false,
             flights: Slab::new(),
             held: VecDeque::new(),
             held_bytes: 0,
             gathers: Slab::new(),
+            waits: Vec::new(),
             unresolved: HashMap::default(),
             dice: Dice::new(seed),
         };
@@ -354,14 +362,16 @@ impl Router {
         if self.unresolved.is_empty() {
             return false;
         }
-        keys.iter().any(|key| {
-            let shard = self.node.store.shard_of(key.slot);
-            match self.unresolved.get(&(conn, shard)) {
-                None => false,
-                Some(Unresolved { to: Some(to), .. }) => place != Place::Peer(*to),
-                Some(Unresolved { to: None, .. }) => true,
-            }
-        })
+        let unresolved = |key: &Key<'_>| self.unresolved.get(&(conn, self.node.store.shard_of(key.slot)));
+        let waits = keys.iter().filter_map(unresolved).any(|earlier| earlier.held > 0);
+        waits || self.overtakes(conn, keys, place)
+    }
+
+    /// Whether a request would overtake one that was sent to a peer.
+    fn overtakes(&self, conn: ConnKey, keys: &[Key<'_>], place: Place) -> bool {
+        let unresolved = |key: &Key<'_>| self.unresolved.get(&(conn, self.node.store.shard_of(key.slot)));
+        let elsewhere = |earlier: &Unresolved| earlier.sent > 0 && place != Place::Peer(earlier.to);
+        keys.iter().filter_map(unresolved).any(elsewhere)
     }
 
     /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
@@ -398,6 +408,10 @@ impl Router {
     }
 
     fn send(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], peer: PeerIndex) {
+        if self.peers[usize::from(peer)].out.len() > peer::QUEUE_LIMIT {
+            let text = "ERR the link to the node that owns this key is congested; try again later";
+            return self.fail(origin, &CommandError::other(text));
+        }
         self.track(origin, keys, Some(peer));
         let queue = &mut self.peers[usize::from(peer)];
         let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end() };
@@ -406,24 +420,28 @@ impl Router {
         self.node.stats.forwarded.add(1);
     }
 
-    /// Notes that requests of a connection for these shards are under way.
+    /// Notes that a request of a connection for these shards is under way: to a peer, or it waits.
     fn track(&mut self, origin: Origin, keys: &[Key<'_>], to: Option<PeerIndex>) {
         let Some(conn) = self.connection_of(origin) else { return };
         for key in keys {
             let shard = self.node.store.shard_of(key.slot);
-            let entry = self.unresolved.entry((conn, shard)).or_insert(Unresolved { count: 0, to });
-            entry.count += 1;
-            entry.to = to;
+            let entry = self.unresolved.entry((conn, shard)).or_default();
+            match to {
+                Some(to) => (entry.sent, entry.to) = (entry.sent + 1, to),
+                None => entry.held += 1,
+            }
         }
     }
 
-    fn untrack(&mut self, origin: Origin, request: &Request<'_>) {
+    /// Takes that back: the request was sent, or waited.
+    fn untrack(&mut self, origin: Origin, request: &Request<'_>, was_sent: bool) {
         let Some(conn) = self.connection_of(origin) else { return };
         for key in &self.keys(request.command, request.args) {
             let shard = self.node.store.shard_of(key.slot);
             if let Some(entry) = self.unresolved.get_mut(&(conn, shard)) {
-                entry.count -= 1;
-                if entry.count == 0 {
+                let count = if was_sent { &mut entry.sent } else { &mut entry.held };
+                *count = count.saturating_sub(1);
+                if (entry.sent, entry.held) == (0, 0) {
                     self.unresolved.remove(&(conn, shard));
                 }
             }

@@ -17,7 +17,7 @@ use crate::{
         self, Command, CommandError, Flags, Run,
         session::{SessionCx, SessionHandler},
     },
-    routing::{ConnKey, Executed, Origin, Place, Request, Router, Written},
+    routing::{ConnKey, Executed, Origin, Place, Request, Router, WaitFor, Written},
     slowlog,
 };
 
@@ -46,10 +46,10 @@ pub struct Session {
     /// How far its writes reached in the logs of their shards: what WAIT waits for.
     pub written: Written,
     key: ConnKey,
+    /// The reply that the next command waits for.
+    blocked_on: Option<Hole>,
     parser: Parser,
     spans: Vec<Span>,
-    /// The reply that must come before the next command is read.
-    blocked_on: Option<Hole>,
     /// The next command waits for the end of CLIENT PAUSE.
     paused: bool,
     /// What it ran last, and what it has told others that it did.
@@ -65,9 +65,9 @@ impl Session {
             key,
             output: Output::default(),
             written: Written::new(),
+            blocked_on: None,
             parser: Parser::new(),
             spans: Vec::new(),
-            blocked_on: None,
             paused: false,
             last: None,
             told: None,
@@ -85,14 +85,14 @@ impl Session {
             match self.parser.parse(&input[used..], &mut spans, &limits) {
                 Ok(Parsed::Command { len }) => {
                     let args = Args::new(&input[used..used + len], &spans);
-                    if !self.command(args, router) {
+                    if self.must_come_later(args) || !self.command(args, router) {
                         break;
                     }
                     used += len;
                 }
                 Ok(Parsed::Inline { len }) => {
                     let args = self.parser.inline_args();
-                    if !self.command(args.as_args(), router) {
+                    if self.must_come_later(args.as_args()) || !self.command(args.as_args(), router) {
                         break;
                     }
                     used += len;
@@ -138,6 +138,11 @@ impl Session {
             self.blocked_on = None;
         }
         self.note_written(written);
+    }
+
+    /// Whether a command needs the replies of all earlier ones first: WAIT must know how far they wrote.
+    fn must_come_later(&self, args: Args<'_>) -> bool {
+        self.output.holes() > 0 && args.at(0).eq_ignore_ascii_case(b"wait")
     }
 
     /// Runs a command, or answers that it cannot be run. Returns `false` if it must wait for the end of CLIENT PAUSE:
@@ -220,6 +225,17 @@ impl Session {
     fn run(&mut self, command: &'static Command, args: Args<'_>, discard: bool, router: &mut Router) {
         if let Run::Session(handler) = command.run {
             return self.run_here(handler, args, discard, router);
+        }
+        if matches!(command.run, Run::Wait) {
+            match WaitFor::parse(args) {
+                Err(error) => self.output.tail().error(&error),
+                Ok(what) => {
+                    let hole = self.output.leave_hole(discard);
+                    self.blocked_on = Some(hole);
+                    router.wait(Origin::Client { conn: self.key, hole }, what, &self.written);
+                }
+            }
+            return;
         }
         if matches!(command.run, Run::Control) {
             let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };

@@ -28,7 +28,7 @@ use super::{
     key::Key,
     log::put_record,
     shard::{Core, Place, Shard, entry_of},
-    value::{Form, Kind, Object, Value},
+    value::{Form, Kind, Object, Value, splice_shared},
 };
 
 /// The locked shards of one command, in ascending order.
@@ -236,12 +236,12 @@ impl<'k> Edit<'_, 'k> {
 
     /// Gives the key a small value (or a string of any length), with this deadline, whatever it held before.
     pub fn put(&mut self, form: Form, value: &[&[u8]], deadline: Option<u64>) {
-        self.put_entry(entry_of(self.key, self.access.fresh(), deadline, form, value));
+        self.put_entry(entry_of(self.key, self.clock(), deadline, form, value));
     }
 
     /// Gives the key a large value, with this deadline, whatever it held before.
     pub fn put_object(&mut self, object: Object, deadline: Option<u64>) {
-        let (hash, clock) = (self.key.hash, self.access.fresh());
+        let (hash, clock) = (self.key.hash, self.clock());
         self.put_entry(Entry::large(hash, self.key.bytes, clock, deadline, object));
     }
 
@@ -286,6 +286,14 @@ impl<'k> Edit<'_, 'k> {
             Value::Str(bytes) if len(bytes) > super::value::INLINE_STRING => {
                 self.splice_string(bytes.to_vec(), cut, with);
             }
+            Value::Shared(bytes) if len(bytes) > super::value::INLINE_STRING => {
+                self.access.touch(&entry.clock);
+                self.shard.object(self.db, place, |object| {
+                    if let Object::Str(bytes) = object {
+                        splice_shared(bytes, cut, with);
+                    }
+                });
+            }
             Value::Shared(bytes) => self.splice_string(bytes.to_vec(), cut, with),
             _ => {
                 self.access.touch(&entry.clock);
@@ -297,7 +305,7 @@ impl<'k> Edit<'_, 'k> {
     fn splice_string(&mut self, mut bytes: Vec<u8>, cut: Range<usize>, with: &[&[u8]]) {
         bytes.splice(cut, with.iter().flat_map(|part| part.iter().copied()));
         let deadline = self.deadline();
-        let clock = self.access.fresh();
+        let clock = self.clock();
         let entry = if bytes.len() > super::value::INLINE_STRING {
             Entry::large(self.key.hash, self.key.bytes, clock, deadline, Object::Str(bytes.into()))
         } else {
@@ -358,6 +366,19 @@ impl<'k> Edit<'_, 'k> {
     /// The key.
     pub fn key(&self) -> Key<'k> {
         self.key
+    }
+
+    /// The clock of the entry that is to come: a key that gets another value goes on being as old, or as much in use,
+    /// as it was.
+    fn clock(&self) -> u32 {
+        match self.place {
+            None => self.access.fresh(),
+            Some(place) => {
+                let clock = &self.shard.entry(self.db, place).clock;
+                self.access.touch(clock);
+                clock.get()
+            }
+        }
     }
 
     fn occupied(&self) -> Place {

@@ -14,8 +14,8 @@ const FORM: u8 = 0x0f;
 const LONG_KEY: u8 = 0x10;
 const DEADLINE: u8 = 0x20;
 
-/// What malloc adds to a piece of memory, roughly: sizes are rounded up to steps of an eighth.
-fn allocated(bytes: usize) -> usize {
+/// What a piece of memory takes from malloc, roughly: sizes are rounded up to steps of an eighth.
+pub(super) fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
         1..=128 => bytes.next_multiple_of(16),

@@ -46,6 +46,9 @@ pub struct Core {
     pub epoch: Epoch,
     /// It follows no epoch below this one: what it has promised to the leader that looked for a new primary.
     pub refuses_below: Epoch,
+    /// The version of the topology by which a primary made or fed the copy here: an older one, which may not know of
+    /// the copy yet, is no reason to drop it.
+    pub fed_at: Version,
     /// The version of the topology by which it was sealed.
     pub sealed_at: Version,
     /// Its writes.
@@ -60,6 +63,8 @@ pub struct Core {
     used_by: [usize; DATABASES as usize],
     /// Of `used`, what the store's account knows.
     pub(super) settled: usize,
+    /// Bytes of the log that the store's account knows.
+    pub(super) settled_log: usize,
     /// Changes since the start.
     pub changes: u64,
     /// Keys with a deadline, by database.
@@ -104,6 +109,7 @@ impl Shard {
             role: Role::Absent,
             epoch: Epoch(0),
             refuses_below: Epoch(0),
+            fed_at: Version(0),
             sealed_at: Version(0),
             log: Log::default(),
             acked: Vec::new(),
@@ -111,6 +117,7 @@ impl Shard {
             used: 0,
             used_by: [0; DATABASES as usize],
             settled: 0,
+            settled_log: 0,
             changes: 0,
             deadlines: [0; DATABASES as usize],
             soonest: u64::MAX,

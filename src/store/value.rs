@@ -3,7 +3,9 @@
 //! A value is small and lies inside its entry ([`Value::Str`], [`Value::Packed`]), or has memory of its own
 //! ([`Value::Shared`], [`Value::Big`]). Commands match on these four; where the bytes lie is the store's affair.
 
-use bytes::Bytes;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
 use ringfort_protocol::number::parse_i64;
 
 use super::objects::{hash::Hash, list::List, set::Set, zset::ZSet};
@@ -47,7 +49,7 @@ pub enum Form {
     Str = 0,
     /// A [`super::packed`] sequence of the elements.
     List = 1,
-    /// Sorted integers of one width: see [`super::objects::set`].
+    /// Sorted integers of one width: see [`super::objects::intset`].
     IntSet = 2,
     /// A packed sequence of the members.
     Set = 3,
@@ -169,5 +171,56 @@ impl Object {
             Self::Hash(hash) => hash.heap_bytes(),
             Self::ZSet(zset) => zset.heap_bytes(),
         }
+    }
+}
+
+/// Replaces the bytes `cut` of a long string: in its place, unless a reply still shares it. A string that grows gets
+/// an eighth more than it needs, so that appending to it is cheap.
+pub(super) fn splice_shared(bytes: &mut Bytes, cut: Range<usize>, with: &[&[u8]]) {
+    let mut owned = std::mem::take(bytes).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let added: usize = with.iter().map(|part| part.len()).sum();
+    if added == cut.len() {
+        let mut rest = &mut owned[cut];
+        for part in with {
+            let (place, after) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = after;
+        }
+    } else {
+        let tail = owned[cut.end..].to_vec();
+        owned.truncate(cut.start);
+        let len = cut.start + added + tail.len();
+        if len > owned.capacity() {
+            let mut larger = BytesMut::with_capacity(len + len / 8);
+            larger.extend_from_slice(&owned);
+            owned = larger;
+        }
+        with.iter().for_each(|part| owned.extend_from_slice(part));
+        owned.extend_from_slice(&tail);
+    }
+    *bytes = owned.freeze();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_string_is_spliced_without_moving_unless_it_is_shared() {
+        let mut bytes = Bytes::from(vec![b'.'; 100]);
+        let at = bytes.as_ptr();
+        splice_shared(&mut bytes, 10..13, &[b"a", b"bc"]);
+        assert_eq!((&bytes[9..14], bytes.as_ptr()), (&b".abc."[..], at));
+
+        let reply = bytes.clone();
+        splice_shared(&mut bytes, 10..13, &[b"xyz"]);
+        assert_eq!((&bytes[9..14], &reply[9..14]), (&b".xyz."[..], &b".abc."[..]));
+
+        splice_shared(&mut bytes, 100..100, &[b"tail"]);
+        let at = bytes.as_ptr();
+        splice_shared(&mut bytes, 102..104, &[b"ILS"]);
+        assert_eq!((&bytes[98..], bytes.as_ptr()), (&b"..taILS"[..], at));
+        splice_shared(&mut bytes, 1..103, &[]);
+        assert_eq!(&bytes[..], b".LS");
     }
 }

@@ -21,10 +21,7 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut connection = Self {
-            stream: BufReader::new(stream),
-            protocol: Protocol::Resp2,
-        };
+        let mut connection = Self { stream: BufReader::new(stream), protocol: Protocol::Resp2 };
         if protocol == Protocol::Resp3 {
             connection.call(&["HELLO", "3"])?;
         }
@@ -50,11 +47,7 @@ impl Connection {
     }
 
     fn note_protocol<A: AsRef<[u8]>>(&mut self, args: &[A], reply: &Reply) {
-        let word = |at: usize| {
-            args.get(at)
-                .map(|arg| arg.as_ref().to_ascii_lowercase())
-                .unwrap_or_default()
-        };
+        let word = |at: usize| args.get(at).map(|arg| arg.as_ref().to_ascii_lowercase()).unwrap_or_default();
         match word(0).as_slice() {
             _ if matches!(reply, Reply::Error(_)) => {}
             b"hello" if word(1) == b"3" => self.protocol = Protocol::Resp3,
@@ -68,10 +61,9 @@ impl Connection {
     pub(crate) fn is_closed_by_server(&mut self) -> bool {
         match Reply::read(&mut self.stream) {
             Ok(_) => false,
-            Err(error) => matches!(
-                error.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
-            ),
+            Err(error) => {
+                matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+            }
         }
     }
 }

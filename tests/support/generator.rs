@@ -54,27 +54,18 @@ impl Command {
     }
 
     fn unordered(mut self) -> Self {
-        self.compare = Compare::InAnyOrder(Unordered {
-            pairs: false,
-            element: None,
-        });
+        self.compare = Compare::InAnyOrder(Unordered { pairs: false, element: None });
         self
     }
 
     /// Names and values, flat in RESP2 and a map in RESP3.
     fn unordered_pairs(mut self) -> Self {
-        self.compare = Compare::InAnyOrder(Unordered {
-            pairs: true,
-            element: None,
-        });
+        self.compare = Compare::InAnyOrder(Unordered { pairs: true, element: None });
         self
     }
 
     fn scanned(mut self, pairs: bool) -> Self {
-        self.compare = Compare::InAnyOrder(Unordered {
-            pairs,
-            element: Some(1),
-        });
+        self.compare = Compare::InAnyOrder(Unordered { pairs, element: Some(1) });
         self
     }
 
@@ -97,9 +88,7 @@ pub(crate) struct Generator {
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            rng: fastrand::Rng::with_seed(seed),
-        }
+        Self { rng: fastrand::Rng::with_seed(seed) }
     }
 
     pub(crate) fn command(&mut self) -> Command {
@@ -111,27 +100,16 @@ impl Generator {
             4 => self.hash(),
             _ => self.sorted_set(),
         };
-        if self.rng.usize(..60) == 0 {
-            self.damaged(command)
-        } else {
-            command
-        }
+        if self.rng.usize(..60) == 0 { self.damaged(command) } else { command }
     }
 
     /// One word too many, one too few, or another in its place.
     fn damaged(&mut self, mut command: Command) -> Command {
         // With another count or cursor, these reply what they like; with other scores, so do ranges of names.
         let name = String::from_utf8_lossy(&command.args[0]).into_owned();
-        let is_free = name == "SPOP"
-            || ["SCAN", "RANDMEMBER", "RANDFIELD"]
-                .iter()
-                .any(|end| name.ends_with(end));
-        if is_free
-            || command
-                .args
-                .iter()
-                .any(|arg| arg.starts_with(b"e") && arg.len() == 2)
-        {
+        let is_free =
+            name == "SPOP" || ["SCAN", "RANDMEMBER", "RANDFIELD"].iter().any(|end| name.ends_with(end));
+        if is_free || command.args.iter().any(|arg| arg.starts_with(b"e") && arg.len() == 2) {
             return command;
         }
         match self.rng.usize(..3) {
@@ -139,9 +117,7 @@ impl Generator {
             1 if command.args.len() > 1 => drop(command.args.pop()),
             _ => {
                 let at = self.rng.usize(..command.args.len());
-                command.args[at] = self
-                    .one(&["", "abc", "-1", "1.5", "nan", "99999999999999999999"])
-                    .into();
+                command.args[at] = self.one(&["", "abc", "-1", "1.5", "nan", "99999999999999999999"]).into();
             }
         }
         command
@@ -190,9 +166,7 @@ impl Generator {
         match self.rng.usize(..4) {
             0 => self.rng.i64(-20..200).to_string().into(),
             1 => format!("member-{}", self.rng.usize(..800)).into(),
-            2 => self
-                .one(&["a", "b", "aa", "ab", "B", "", "\x01", "0", "00", "-0", "1.0"])
-                .into(),
+            2 => self.one(&["a", "b", "aa", "ab", "B", "", "\x01", "0", "00", "-0", "1.0"]).into(),
             _ => format!("m{}", self.rng.usize(..100)).into(),
         }
     }
@@ -201,10 +175,7 @@ impl Generator {
         if self.chance(25) {
             let (first, count) = (self.rng.i64(0..1000), BATCHES[self.rng.usize(..BATCHES.len())]);
             let prefix = self.one(&["", "", "m", "member-"]);
-            return (first..)
-                .take(count)
-                .map(|n| format!("{prefix}{n}").into_bytes())
-                .collect();
+            return (first..).take(count).map(|n| format!("{prefix}{n}").into_bytes()).collect();
         }
         (0..self.rng.usize(1..5)).map(|_| self.member()).collect()
     }
@@ -231,42 +202,19 @@ impl Generator {
 
     fn score(&mut self) -> String {
         match self.rng.usize(..8) {
-            0 => self
-                .one(&[
-                    "inf",
-                    "-inf",
-                    "0",
-                    "-0",
-                    "1e20",
-                    "1e-7",
-                    "3.0",
-                    "17976931348623157e292",
-                ])
-                .into(),
+            0 => self.one(&["inf", "-inf", "0", "-0", "1e20", "1e-7", "3.0", "17976931348623157e292"]).into(),
             1 | 2 => self.decimal(),
             _ => self.rng.i64(-50..500).to_string(),
         }
     }
 
     fn position(&mut self) -> i64 {
-        if self.chance(10) {
-            self.integer()
-        } else {
-            self.rng.i64(-12..12)
-        }
+        if self.chance(10) { self.integer() } else { self.rng.i64(-12..12) }
     }
 
     fn score_bound(&mut self) -> String {
-        let bound = if self.chance(4) {
-            self.one(&["-inf", "+inf"]).to_owned()
-        } else {
-            self.score()
-        };
-        if self.chance(3) {
-            format!("({bound}")
-        } else {
-            bound
-        }
+        let bound = if self.chance(4) { self.one(&["-inf", "+inf"]).to_owned() } else { self.score() };
+        if self.chance(3) { format!("({bound}") } else { bound }
     }
 
     fn name_bound(&mut self) -> Vec<u8> {
@@ -303,18 +251,14 @@ impl Generator {
                 match self.rng.usize(..8) {
                     0 => command.option("KEEPTTL"),
                     1 => command.arg("EX").number(100_000 + self.rng.i64(0..1000)),
-                    2 => command
-                        .arg("PXAT")
-                        .number(self.far_seconds() * 1000 + self.rng.i64(0..1000)),
+                    2 => command.arg("PXAT").number(self.far_seconds() * 1000 + self.rng.i64(0..1000)),
                     3 => command.arg("EXAT").number(self.far_seconds()),
                     4 if self.chance(4) => command.arg("PX").number(self.rng.i64(-5..1)),
                     _ => command,
                 }
             }
             4 | 5 => Command::new("GET").arg(key),
-            6 => Command::new(self.one(&["SETNX", "GETSET"]))
-                .arg(key)
-                .arg(self.value()),
+            6 => Command::new(self.one(&["SETNX", "GETSET"])).arg(key).arg(self.value()),
             7 => Command::new("SETEX").arg(key).number(100_000).arg(self.value()),
             8 => Command::new("GETDEL").arg(key),
             9 => {
@@ -333,29 +277,18 @@ impl Generator {
             14 => Command::new("STRLEN").arg(key),
             15 => {
                 let (from, to) = (self.position(), self.position());
-                Command::new(self.one(&["GETRANGE", "SUBSTR"]))
-                    .arg(key)
-                    .number(from)
-                    .number(to)
+                Command::new(self.one(&["GETRANGE", "SUBSTR"])).arg(key).number(from).number(to)
             }
             16 => {
                 let offset = self.rng.usize(..2000);
                 Command::new("SETRANGE").arg(key).number(offset).arg(self.value())
             }
             17..19 => Command::new(self.one(&["INCR", "DECR"])).arg(key),
-            19 => Command::new(self.one(&["INCRBY", "DECRBY"]))
-                .arg(key)
-                .number(self.integer()),
+            19 => Command::new(self.one(&["INCRBY", "DECRBY"])).arg(key).number(self.integer()),
             20 => Command::new("INCRBYFLOAT").arg(key).arg(self.decimal()),
             21 => {
-                let option = self.one(&[
-                    "",
-                    "LEN",
-                    "IDX",
-                    "IDX WITHMATCHLEN",
-                    "IDX MINMATCHLEN 3",
-                    "LEN IDX",
-                ]);
+                let option =
+                    self.one(&["", "LEN", "IDX", "IDX WITHMATCHLEN", "IDX MINMATCHLEN 3", "LEN IDX"]);
                 // Two long values would cost their product.
                 Command::new("LCS").arg("short0").arg("short1").option(option)
             }
@@ -369,10 +302,7 @@ impl Generator {
                     "xaxbxc",
                 ]))
             }
-            23 => Command::new("SETBIT")
-                .arg(key)
-                .number(self.rng.usize(..5000))
-                .number(self.rng.u8(..2)),
+            23 => Command::new("SETBIT").arg(key).number(self.rng.usize(..5000)).number(self.rng.u8(..2)),
             24 => Command::new("GETBIT").arg(key).number(self.rng.usize(..6000)),
             25 => {
                 let command = Command::new("BITCOUNT").arg(key);
@@ -385,16 +315,15 @@ impl Generator {
             27 => {
                 let operation = self.one(&["AND", "OR", "XOR", "NOT"]);
                 let destination = self.one(&["s0", "x0", "x1"]);
-                Command::new("BITOP")
-                    .arg(operation)
-                    .arg(destination)
-                    .args(self.keys('s'))
+                Command::new("BITOP").arg(operation).arg(destination).args(self.keys('s'))
             }
             28..30 => self.bitfield(key),
-            30 => Command::new("COPY")
-                .arg(key)
-                .arg(self.key('s'))
-                .option(self.one(&["", "REPLACE", "DB 1", "DB 1 REPLACE"])),
+            30 => Command::new("COPY").arg(key).arg(self.key('s')).option(self.one(&[
+                "",
+                "REPLACE",
+                "DB 1",
+                "DB 1 REPLACE",
+            ])),
             _ => Command::new("OBJECT ENCODING").arg(key),
         }
     }
@@ -405,10 +334,7 @@ impl Generator {
             1 => command.number(self.position()),
             _ => {
                 let (from, to) = (self.position(), self.position());
-                command
-                    .number(from)
-                    .number(to)
-                    .option(self.one(&["", "BYTE", "BIT"]))
+                command.number(from).number(to).option(self.one(&["", "BYTE", "BIT"]))
             }
         }
     }
@@ -437,42 +363,25 @@ impl Generator {
             0 | 1 => Command::new(self.one(&["DEL", "UNLINK"])).arg(key),
             2 => Command::new(self.one(&["EXISTS", "TOUCH"])).args([key, self.any_key()]),
             3 => Command::new("TYPE").arg(key),
-            4 => Command::new("EXPIRE")
-                .arg(key)
-                .number(100_000 + self.rng.i64(0..1000)),
-            5 => Command::new("PEXPIRE")
-                .arg(key)
-                .number(100_000_000 + self.rng.i64(0..1000)),
+            4 => Command::new("EXPIRE").arg(key).number(100_000 + self.rng.i64(0..1000)),
+            5 => Command::new("PEXPIRE").arg(key).number(100_000_000 + self.rng.i64(0..1000)),
             6 | 7 => {
                 let condition = self.one(&["", "NX", "XX", "GT", "LT", "XX GT", "NX GT", "XX LT"]);
-                Command::new("EXPIREAT")
-                    .arg(key)
-                    .number(self.far_seconds())
-                    .option(condition)
+                Command::new("EXPIREAT").arg(key).number(self.far_seconds()).option(condition)
             }
             8 => {
                 let condition = self.one(&["", "NX", "XX", "GT", "LT"]);
-                Command::new("PEXPIREAT")
-                    .arg(key)
-                    .number(self.far_seconds() * 1000 + 123)
-                    .option(condition)
+                Command::new("PEXPIREAT").arg(key).number(self.far_seconds() * 1000 + 123).option(condition)
             }
             9 => Command::new(self.one(&["TTL", "EXPIRETIME"])).arg(key).within(5),
-            10 => Command::new(self.one(&["PTTL", "PEXPIRETIME"]))
-                .arg(key)
-                .within(5000),
+            10 => Command::new(self.one(&["PTTL", "PEXPIRETIME"])).arg(key).within(5000),
             11 => Command::new("PERSIST").arg(key),
-            12 => Command::new(self.one(&["RENAME", "RENAMENX"]))
-                .arg(key)
-                .arg(self.any_key()),
-            13 => Command::new("COPY")
-                .arg(key)
-                .arg(self.any_key())
-                .option(self.one(&["", "REPLACE"])),
+            12 => Command::new(self.one(&["RENAME", "RENAMENX"])).arg(key).arg(self.any_key()),
+            13 => Command::new("COPY").arg(key).arg(self.any_key()).option(self.one(&["", "REPLACE"])),
             14 => Command::new("MOVE").arg(key).number(1),
-            15 => Command::new("KEYS")
-                .arg(self.one(&["*", "s*", "?0", "[a-m]1", "[^s]*", "x\\1"]))
-                .unordered(),
+            15 => {
+                Command::new("KEYS").arg(self.one(&["*", "s*", "?0", "[a-m]1", "[^s]*", "x\\1"])).unordered()
+            }
             16 => Command::new("DBSIZE"),
             17 => Command::new("EXPIRE").arg(key).number(self.rng.i64(-2..1)),
             18 if self.chance(10) => Command::new("SWAPDB 0 1"),
@@ -491,19 +400,11 @@ impl Generator {
     fn list(&mut self) -> Command {
         let key = self.key('l');
         match self.rng.usize(..24) {
-            0..5 => Command::new(self.one(&["LPUSH", "RPUSH"]))
-                .arg(key)
-                .args(self.members()),
-            5 => Command::new(self.one(&["LPUSHX", "RPUSHX"]))
-                .arg(key)
-                .args(self.members()),
+            0..5 => Command::new(self.one(&["LPUSH", "RPUSH"])).arg(key).args(self.members()),
+            5 => Command::new(self.one(&["LPUSHX", "RPUSHX"])).arg(key).args(self.members()),
             6 | 7 => {
                 let command = Command::new(self.one(&["LPOP", "RPOP"])).arg(key);
-                if self.chance(2) {
-                    command
-                } else {
-                    command.number(self.rng.i64(-1..300))
-                }
+                if self.chance(2) { command } else { command.number(self.rng.i64(-1..300)) }
             }
             8 => Command::new("LLEN").arg(key),
             9..11 => {
@@ -518,11 +419,7 @@ impl Generator {
             }
             14 => {
                 let (side, pivot) = (self.one(&["BEFORE", "AFTER"]), self.member());
-                Command::new("LINSERT")
-                    .arg(key)
-                    .arg(side)
-                    .arg(pivot)
-                    .arg(self.value())
+                Command::new("LINSERT").arg(key).arg(side).arg(pivot).arg(self.value())
             }
             15 => {
                 let count = self.rng.i64(-3..4);
@@ -540,19 +437,13 @@ impl Generator {
             }
             19 | 20 => {
                 let (from, to) = (self.one(&["LEFT", "RIGHT"]), self.one(&["LEFT", "RIGHT"]));
-                Command::new("LMOVE")
-                    .arg(key)
-                    .arg(self.key('l'))
-                    .arg(from)
-                    .arg(to)
+                Command::new("LMOVE").arg(key).arg(self.key('l')).arg(from).arg(to)
             }
             21 => Command::new("RPOPLPUSH").arg(key).arg(self.key('l')),
             22 => {
                 let keys = self.keys('l');
-                let command = Command::new("LMPOP")
-                    .number(keys.len())
-                    .args(keys)
-                    .arg(self.one(&["LEFT", "RIGHT"]));
+                let command =
+                    Command::new("LMPOP").number(keys.len()).args(keys).arg(self.one(&["LEFT", "RIGHT"]));
                 command.option(self.one(&["", "COUNT 2", "COUNT 200", "COUNT 0"]))
             }
             _ => Command::new("DEL").arg(key),
@@ -569,13 +460,8 @@ impl Generator {
             9 => Command::new("SMEMBERS").arg(key).unordered(),
             10 => Command::new("SCARD").arg(key),
             11 => Command::new("SPOP").arg(key).number(100_000).unordered(),
-            12 => Command::new("SMOVE")
-                .arg(key)
-                .arg(self.key('t'))
-                .arg(self.member()),
-            13..15 => Command::new(self.one(&["SINTER", "SUNION", "SDIFF"]))
-                .args(self.keys('t'))
-                .unordered(),
+            12 => Command::new("SMOVE").arg(key).arg(self.key('t')).arg(self.member()),
+            13..15 => Command::new(self.one(&["SINTER", "SUNION", "SDIFF"])).args(self.keys('t')).unordered(),
             15..17 => {
                 let destination = self.one(&["t0", "x0", "x1", "s1"]);
                 let name = self.one(&["SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"]);
@@ -584,15 +470,9 @@ impl Generator {
             17 => {
                 let keys = self.keys('t');
                 let limit = self.one(&["", "LIMIT 2", "LIMIT 0", "LIMIT -1"]);
-                Command::new("SINTERCARD")
-                    .number(keys.len())
-                    .args(keys)
-                    .option(limit)
+                Command::new("SINTERCARD").number(keys.len()).args(keys).option(limit)
             }
-            18 => Command::new("SSCAN")
-                .arg(key)
-                .option("0 COUNT 1000000")
-                .scanned(false),
+            18 => Command::new("SSCAN").arg(key).option("0 COUNT 1000000").scanned(false),
             _ => Command::new("SRANDMEMBER").arg(key).number(100_000).unordered(),
         }
     }
@@ -604,37 +484,21 @@ impl Generator {
                 let mut command = Command::new(self.one(&["HSET", "HSET", "HMSET"])).arg(key);
                 let long = self.chance(40);
                 for field in self.members() {
-                    command = command
-                        .arg(field)
-                        .arg(if long { self.value() } else { self.member() });
+                    command = command.arg(field).arg(if long { self.value() } else { self.member() });
                 }
                 command
             }
-            5 => Command::new("HSETNX")
-                .arg(key)
-                .arg(self.member())
-                .arg(self.value()),
+            5 => Command::new("HSETNX").arg(key).arg(self.member()).arg(self.value()),
             6 => Command::new("HGET").arg(key).arg(self.member()),
             7 => Command::new("HMGET").arg(key).args(self.members()),
             8 => Command::new("HGETALL").arg(key).unordered_pairs(),
             9..11 => Command::new("HDEL").arg(key).args(self.members()),
             11 => Command::new("HLEN").arg(key),
-            12 => Command::new(self.one(&["HEXISTS", "HSTRLEN"]))
-                .arg(key)
-                .arg(self.member()),
+            12 => Command::new(self.one(&["HEXISTS", "HSTRLEN"])).arg(key).arg(self.member()),
             13 => Command::new(self.one(&["HKEYS", "HVALS"])).arg(key).unordered(),
-            14 | 15 => Command::new("HINCRBY")
-                .arg(key)
-                .arg(self.member())
-                .number(self.integer()),
-            16 => Command::new("HINCRBYFLOAT")
-                .arg(key)
-                .arg(self.member())
-                .arg(self.decimal()),
-            17 => Command::new("HSCAN")
-                .arg(key)
-                .option("0 COUNT 1000000")
-                .scanned(true),
+            14 | 15 => Command::new("HINCRBY").arg(key).arg(self.member()).number(self.integer()),
+            16 => Command::new("HINCRBYFLOAT").arg(key).arg(self.member()).arg(self.decimal()),
+            17 => Command::new("HSCAN").arg(key).option("0 COUNT 1000000").scanned(true),
             18 => Command::new("HRANDFIELD").arg(key).number(100_000).unordered(),
             _ => Command::new("OBJECT ENCODING").arg(key),
         }
@@ -653,14 +517,9 @@ impl Generator {
             10 => Command::new("ZCARD").arg(key),
             11 => {
                 let (low, high) = (self.score_bound(), self.score_bound());
-                Command::new(self.one(&["ZCOUNT", "ZREMRANGEBYSCORE"]))
-                    .arg(key)
-                    .arg(low)
-                    .arg(high)
+                Command::new(self.one(&["ZCOUNT", "ZREMRANGEBYSCORE"])).arg(key).arg(low).arg(high)
             }
-            12 => Command::new(self.one(&["ZRANK", "ZREVRANK"]))
-                .arg(key)
-                .arg(self.member()),
+            12 => Command::new(self.one(&["ZRANK", "ZREVRANK"])).arg(key).arg(self.member()),
             13..18 => {
                 let command = Command::new("ZRANGE");
                 let command = self.zrange(command, key);
@@ -710,29 +569,17 @@ impl Generator {
             }
             26 => {
                 let command = Command::new(self.one(&["ZPOPMIN", "ZPOPMAX"])).arg(key);
-                if self.chance(2) {
-                    command
-                } else {
-                    command.number(self.rng.i64(-1..10))
-                }
+                if self.chance(2) { command } else { command.number(self.rng.i64(-1..10)) }
             }
             27 => {
                 let keys = self.keys('z');
-                let command = Command::new("ZMPOP")
-                    .number(keys.len())
-                    .args(keys)
-                    .arg(self.one(&["MIN", "MAX"]));
+                let command =
+                    Command::new("ZMPOP").number(keys.len()).args(keys).arg(self.one(&["MIN", "MAX"]));
                 command.option(self.one(&["", "COUNT 2", "COUNT 0"]))
             }
             28..31 => {
-                let name = self.one(&[
-                    "ZUNION",
-                    "ZINTER",
-                    "ZUNIONSTORE",
-                    "ZINTERSTORE",
-                    "ZDIFF",
-                    "ZDIFFSTORE",
-                ]);
+                let name =
+                    self.one(&["ZUNION", "ZINTER", "ZUNIONSTORE", "ZINTERSTORE", "ZDIFF", "ZDIFFSTORE"]);
                 self.zset_algebra(name)
             }
             31 => {
@@ -746,10 +593,7 @@ impl Generator {
                 let command = Command::new("ZRANGESTORE").arg(self.one(&["z0", "x2", "x3"]));
                 self.zrange(command, key)
             }
-            33 => Command::new("ZSCAN")
-                .arg(key)
-                .option("0 COUNT 1000000")
-                .scanned(true),
+            33 => Command::new("ZSCAN").arg(key).option("0 COUNT 1000000").scanned(true),
             34 => Command::new("ZRANDMEMBER").arg(key).number(100_000).unordered(),
             _ => Command::new("OBJECT ENCODING").arg(key),
         }
@@ -760,11 +604,7 @@ impl Generator {
         command = command.option(self.one(&["", "", "", "NX", "XX", "GT", "LT", "XX GT", "NX LT"]));
         command = command.option(self.one(&["", "", "CH"]));
         let increment = self.chance(10);
-        let members = if increment {
-            vec![self.member()]
-        } else {
-            self.members()
-        };
+        let members = if increment { vec![self.member()] } else { self.members() };
         command = command.option(if increment { "INCR" } else { "" });
         // Equal scores put members in the order of their names.
         let fixed = self.chance(3).then(|| self.one(&["0", "1", "2.5"]));
@@ -810,17 +650,12 @@ impl Generator {
         command = command.number(count).args(keys);
         if !name.starts_with("ZDIFF") {
             if self.chance(3) {
-                let weights: Vec<&str> = (0..count)
-                    .map(|_| self.one(&["1", "2", "-1", "0.5", "0"]))
-                    .collect();
+                let weights: Vec<&str> =
+                    (0..count).map(|_| self.one(&["1", "2", "-1", "0.5", "0"])).collect();
                 command = command.arg("WEIGHTS").args(weights);
             }
             command = command.option(self.one(&["", "", "AGGREGATE MIN", "AGGREGATE MAX", "AGGREGATE SUM"]));
         }
-        if stores {
-            command
-        } else {
-            command.option(self.one(&["", "WITHSCORES"]))
-        }
+        if stores { command } else { command.option(self.one(&["", "WITHSCORES"])) }
     }
 }

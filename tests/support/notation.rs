@@ -44,9 +44,9 @@ impl Pattern {
             (Self::Anything, _) => true,
             (Self::Integer(low, high), Reply::Integer(n)) => (low..=high).contains(&n),
             (Self::Bulk(glob), Reply::Bulk(text)) => glob_matches(glob, text),
-            (Self::Verbatim(glob), Reply::Verbatim(text)) => text
-                .strip_prefix(b"txt:")
-                .is_some_and(|text| glob_matches(glob, text)),
+            (Self::Verbatim(glob), Reply::Verbatim(text)) => {
+                text.strip_prefix(b"txt:").is_some_and(|text| glob_matches(glob, text))
+            }
             _ => false,
         }
     }
@@ -153,11 +153,7 @@ fn write_glob(out: &mut String, kind: &str, glob: &[u8]) {
 
 fn write_word(out: &mut String, sign: char, text: &[u8]) {
     out.push(sign);
-    if !text.is_empty()
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-@".contains(byte))
-    {
+    if !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-@".contains(byte)) {
         out.push_str(&String::from_utf8_lossy(text));
     } else {
         write_quoted(out, text);
@@ -233,18 +229,13 @@ impl<'a> Reader<'a> {
     }
 
     fn eat(&mut self, what: &str) -> bool {
-        self.rest
-            .strip_prefix(what)
-            .map(|rest| self.rest = rest)
-            .is_some()
+        self.rest.strip_prefix(what).map(|rest| self.rest = rest).is_some()
     }
 
     /// The longest prefix of characters that belong to a bare word.
     fn word(&mut self) -> &'a str {
-        let end = self
-            .rest
-            .find(|c: char| c.is_whitespace() || "[]{}\":>".contains(c))
-            .unwrap_or(self.rest.len());
+        let end =
+            self.rest.find(|c: char| c.is_whitespace() || "[]{}\":>".contains(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
@@ -255,11 +246,9 @@ impl<'a> Reader<'a> {
         if self.rest.starts_with('"') {
             return Ok(Reply::Bulk(self.quoted()?));
         }
-        for (open, make) in [
-            ("[", Reply::Array as fn(Vec<Reply>) -> Reply),
-            ("~[", Reply::Set),
-            (">[", Reply::Push),
-        ] {
+        for (open, make) in
+            [("[", Reply::Array as fn(Vec<Reply>) -> Reply), ("~[", Reply::Set), (">[", Reply::Push)]
+        {
             if self.eat(open) {
                 return Ok(make(self.until_bracket()?));
             }
@@ -355,11 +344,7 @@ impl<'a> Reader<'a> {
     }
 
     fn word_or_quoted(&mut self) -> Result<Vec<u8>, String> {
-        if self.rest.starts_with('"') {
-            self.quoted()
-        } else {
-            Ok(self.word().as_bytes().to_vec())
-        }
+        if self.rest.starts_with('"') { self.quoted() } else { Ok(self.word().as_bytes().to_vec()) }
     }
 
     /// Reads a string in double quotes with the escapes of redis-cli.

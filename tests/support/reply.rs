@@ -55,10 +55,7 @@ impl Reply {
         let mut line = Vec::new();
         from.read_until(b'\n', &mut line)?;
         if line.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the server closed the connection",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
         }
         let malformed = || io::Error::new(io::ErrorKind::InvalidData, format!("malformed reply: {line:?}"));
         let body = line.strip_suffix(b"\r\n").ok_or_else(malformed)?;
@@ -94,10 +91,7 @@ impl Reply {
             (Self::Null, Protocol::Resp2) => Self::NullBulk,
             (Self::NullArray, Protocol::Resp3) => Self::Null,
             (Self::Map(pairs), Protocol::Resp2) => Self::Array(
-                pairs
-                    .iter()
-                    .flat_map(|(k, v)| [k.in_protocol(protocol), v.in_protocol(protocol)])
-                    .collect(),
+                pairs.iter().flat_map(|(k, v)| [k.in_protocol(protocol), v.in_protocol(protocol)]).collect(),
             ),
             (Self::Set(parts) | Self::Push(parts), Protocol::Resp2) => Self::Array(all(parts)),
             (Self::Double(text) | Self::BigNumber(text), Protocol::Resp2) => {
@@ -110,10 +104,7 @@ impl Reply {
             (Self::Set(parts), _) => Self::Set(all(parts)),
             (Self::Push(parts), _) => Self::Push(all(parts)),
             (Self::Map(pairs), _) => Self::Map(
-                pairs
-                    .iter()
-                    .map(|(k, v)| (k.in_protocol(protocol), v.in_protocol(protocol)))
-                    .collect(),
+                pairs.iter().map(|(k, v)| (k.in_protocol(protocol), v.in_protocol(protocol))).collect(),
             ),
             _ => self.clone(),
         }
@@ -122,9 +113,7 @@ impl Reply {
     /// The one expected reply that gives `resp3` and `resp2`, if there is one.
     pub(crate) fn merged(resp3: &Self, resp2: &Self) -> Option<Self> {
         let all = |a: &[Self], b: &[Self]| {
-            (a.len() == b.len())
-                .then(|| a.iter().zip(b).map(|(a, b)| Self::merged(a, b)).collect())
-                .flatten()
+            (a.len() == b.len()).then(|| a.iter().zip(b).map(|(a, b)| Self::merged(a, b)).collect()).flatten()
         };
         let merged = match (resp3, resp2) {
             (Self::Null, Self::NullBulk) => Self::Null,
@@ -147,10 +136,7 @@ impl Reply {
             if let Self::Array(parts) = self
                 && let Some(part) = parts.get_mut(index)
             {
-                part.sort(Unordered {
-                    element: None,
-                    ..unordered
-                });
+                part.sort(Unordered { element: None, ..unordered });
             }
             return;
         }
@@ -186,9 +172,7 @@ impl Reply {
         match self {
             Self::Any(_) => true,
             Self::Array(parts) | Self::Set(parts) | Self::Push(parts) => parts.iter().any(Self::has_pattern),
-            Self::Map(pairs) => pairs
-                .iter()
-                .any(|(name, value)| name.has_pattern() || value.has_pattern()),
+            Self::Map(pairs) => pairs.iter().any(|(name, value)| name.has_pattern() || value.has_pattern()),
             _ => false,
         }
     }
@@ -198,10 +182,7 @@ fn read_blob(from: &mut impl BufRead, length: usize) -> io::Result<Vec<u8>> {
     let mut blob = vec![0; length + 2];
     from.read_exact(&mut blob)?;
     if !blob.ends_with(b"\r\n") {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a string is longer than it says",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a string is longer than it says"));
     }
     blob.truncate(length);
     Ok(blob)

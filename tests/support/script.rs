@@ -96,11 +96,7 @@ impl Script {
                         text.push_str(line);
                         text.push('\n');
                     }
-                    if text.is_empty() {
-                        Ok(None)
-                    } else {
-                        notation::parse(&text).map(Some)
-                    }
+                    if text.is_empty() { Ok(None) } else { notation::parse(&text).map(Some) }
                 };
                 if let Some(resp3) = reply().map_err(at)? {
                     let resp2 = if lines.next_if(|(_, line)| *line == "resp2:").is_some() {
@@ -169,9 +165,7 @@ impl Script {
 /// Splits `> COMMAND` or `name> COMMAND`.
 fn split_prompt(line: &str) -> Option<(&str, &str)> {
     let (name, command) = line.split_once("> ")?;
-    name.chars()
-        .all(|c| c.is_ascii_lowercase())
-        .then_some((name, command))
+    name.chars().all(|c| c.is_ascii_lowercase()).then_some((name, command))
 }
 
 fn begins_reply(line: &str) -> bool {
@@ -223,9 +217,7 @@ impl Step {
                 ("@closes", None) => step.closes = true,
                 ("@differs", Some(_)) => step.differs = true,
                 _ => {
-                    return Err(format!(
-                        "unknown directive, or one without what it needs: {directive}"
-                    ));
+                    return Err(format!("unknown directive, or one without what it needs: {directive}"));
                 }
             }
         }

@@ -52,21 +52,15 @@ impl Server {
     /// `RINGFORT_TEST_SERVER` says what to start: `ringfort` (the default), `cluster` or `redis`.
     pub(crate) fn from_environment() -> Result<Self, String> {
         if let Ok(address) = std::env::var("RINGFORT_TEST_ADDR") {
-            let address = address
-                .parse()
-                .map_err(|_| format!("RINGFORT_TEST_ADDR is not host:port: {address}"))?;
-            return Ok(Self {
-                address,
-                processes: Vec::new(),
-            });
+            let address =
+                address.parse().map_err(|_| format!("RINGFORT_TEST_ADDR is not host:port: {address}"))?;
+            return Ok(Self { address, processes: Vec::new() });
         }
         match std::env::var("RINGFORT_TEST_SERVER").as_deref() {
             Err(_) | Ok("ringfort") => Self::start(Kind::Ringfort),
             Ok("cluster") => Self::start(Kind::Cluster),
             Ok("redis") => Self::start(Kind::Redis),
-            Ok(other) => Err(format!(
-                "RINGFORT_TEST_SERVER is ringfort, cluster or redis, not {other}"
-            )),
+            Ok(other) => Err(format!("RINGFORT_TEST_SERVER is ringfort, cluster or redis, not {other}")),
         }
     }
 
@@ -74,10 +68,8 @@ impl Server {
     pub(crate) fn start(kind: Kind) -> Result<Self, String> {
         let mut processes = Vec::new();
         for _ in 0..if kind == Kind::Cluster { 3 } else { 1 } {
-            let peers: Vec<String> = processes
-                .iter()
-                .map(|process: &Process| process.address.to_string())
-                .collect();
+            let peers: Vec<String> =
+                processes.iter().map(|process: &Process| process.address.to_string()).collect();
             processes.push(Process::start(kind, &peers)?);
         }
         let address = processes[0].address;
@@ -93,9 +85,8 @@ impl Server {
 
     /// Whether the server is Redis, by what it says of itself.
     pub(crate) fn is_redis(&self) -> bool {
-        let info = self
-            .connect(Protocol::Resp2)
-            .and_then(|mut connection| connection.call(&["INFO", "server"]));
+        let info =
+            self.connect(Protocol::Resp2).and_then(|mut connection| connection.call(&["INFO", "server"]));
         matches!(info, Ok(Reply::Bulk(text)) if !String::from_utf8_lossy(&text).contains("ringfort_version"))
     }
 
@@ -134,15 +125,8 @@ impl Process {
             let child =
                 child.map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let mut process = Self {
-                child,
-                address,
-                directory,
-                _guard: guard,
-            };
-            match wait_until("the server answers", || {
-                process.check_alive().map(|()| answers(address))
-            }) {
+            let mut process = Self { child, address, directory, _guard: guard };
+            match wait_until("the server answers", || process.check_alive().map(|()| answers(address))) {
                 Ok(()) => return Ok(process),
                 // It may have found one of its ports taken; one that lives and does not answer will not on others.
                 Err(error) if process.check_alive().is_err() => reason = error,
@@ -159,10 +143,7 @@ impl Process {
         let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(20).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        Err(format!(
-            "the server ended with {status}; its log ends:\n{}",
-            tail.join("\n")
-        ))
+        Err(format!("the server ended with {status}; its log ends:\n{}", tail.join("\n")))
     }
 }
 
@@ -187,15 +168,11 @@ fn command(kind: Kind, port: u16, directory: &Path, peers: &[String]) -> Command
             "--appendonly",
             "no",
         ]);
-        command
-            .args(["--enable-debug-command", "yes", "--dir"])
-            .arg(directory);
+        command.args(["--enable-debug-command", "yes", "--dir"]).arg(directory);
         return command;
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfort"));
-    command
-        .args(["server", "--port", &port.to_string(), "--data-dir"])
-        .arg(directory.join("data"));
+    command.args(["server", "--port", &port.to_string(), "--data-dir"]).arg(directory.join("data"));
     if !peers.is_empty() {
         command.args(["--join", &peers.join(",")]);
     }
@@ -214,15 +191,11 @@ fn free_port() -> Result<(u16, TcpListener), String> {
     let udp = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
     // Processes start at different candidates, so that they seldom meet.
     let candidates = CLIENT_PORTS.len();
-    let first = usize::try_from(std::process::id())
-        .unwrap_or_default()
-        .wrapping_mul(7)
-        % candidates;
+    let first = usize::try_from(std::process::id()).unwrap_or_default().wrapping_mul(7) % candidates;
     for port in CLIENT_PORTS.cycle().skip(first).take(candidates) {
         let Ok(guard) = tcp(port + GUARD) else { continue };
-        let all_free = [port, port + CLUSTER_DOOR, port + ADMIN_DOOR, port + BUS]
-            .into_iter()
-            .all(|p| tcp(p).is_ok());
+        let all_free =
+            [port, port + CLUSTER_DOOR, port + ADMIN_DOOR, port + BUS].into_iter().all(|p| tcp(p).is_ok());
         if all_free && udp(port + BUS).is_ok() {
             return Ok((port, guard));
         }

@@ -239,8 +239,14 @@ mod tests {
         assert_eq!(lines.iter().filter(|line| line.contains("myself")).count(), 1);
         for line in &lines {
             let fields: Vec<_> = line.trim_end().split(' ').collect();
-            assert!(fields.len() >= 8 && line.ends_with('\n') && line.trim_end().lines().count() == 1, "{line}");
-            assert!(fields[1].split_once('@').is_some_and(|at| at.0.len() > 5 && !at.0.starts_with(':')), "{line}");
+            assert!(
+                fields.len() >= 8 && line.ends_with('\n') && line.trim_end().lines().count() == 1,
+                "{line}"
+            );
+            assert!(
+                fields[1].split_once('@').is_some_and(|at| at.0.len() > 5 && !at.0.starts_with(':')),
+                "{line}"
+            );
         }
     }
 
@@ -266,7 +272,9 @@ mod tests {
         assert_eq!(map.ranges()[2].readable().collect::<Vec<_>>(), [two]);
         assert_eq!(map.groups().len(), 3);
         let lines = map.node_lines();
-        assert!(lines[0].ends_with("10.0.0.1:7381@16381 myself,master - 0 0 1 connected 0-8191 12288-16383\n"));
+        assert!(
+            lines[0].ends_with("10.0.0.1:7381@16381 myself,master - 0 0 1 connected 0-8191 12288-16383\n")
+        );
         assert!(lines[1].ends_with("10.0.0.2:7382@16382 master - 0 0 2 connected 8192-12287\n"));
         assert!(lines[2].ends_with("10.0.0.3:7383@16383 master - 0 0 0 connected\n"));
         let replicas = map.replica_lines(two);

@@ -68,15 +68,30 @@ const ASKING: Command = Command {
 
 const PER_NODE: &str = "O(N) where N is the total number of Cluster nodes";
 
-const fn sub(name: &'static str, since: &'static str, arity: i8, run: SessionHandler, summary: &'static str) -> Command {
+const fn sub(
+    name: &'static str,
+    since: &'static str,
+    arity: i8,
+    run: SessionHandler,
+    summary: &'static str,
+) -> Command {
     let (group, flags) = (Group::Cluster, Flags::STALE);
     Command { name, summary, group, since, arity, flags, run: Run::Session(run), ..Command::BASE }
 }
 
 const SUBCOMMANDS: &[Command] = &[
-    Command { complexity: PER_NODE, ..sub("slots", "3.0.0", 2, slots, "Tells which nodes serve which slots") },
-    Command { complexity: PER_NODE, ..sub("shards", "7.0.0", 2, shards, "Tells which nodes serve which slots, and their health") },
-    Command { complexity: PER_NODE, ..sub("nodes", "3.0.0", 2, nodes, "Tells the nodes of the cluster, one a line") },
+    Command {
+        complexity: PER_NODE,
+        ..sub("slots", "3.0.0", 2, slots, "Tells which nodes serve which slots")
+    },
+    Command {
+        complexity: PER_NODE,
+        ..sub("shards", "7.0.0", 2, shards, "Tells which nodes serve which slots, and their health")
+    },
+    Command {
+        complexity: PER_NODE,
+        ..sub("nodes", "3.0.0", 2, nodes, "Tells the nodes of the cluster, one a line")
+    },
     sub("info", "3.0.0", 2, info, "On the cluster port, tells the state of the cluster"),
     sub("myid", "3.0.0", 2, my_id, "Tells the id of this node"),
     sub("myshardid", "7.2.0", 2, my_id, "Tells the id of this node: it belongs to many shards"),
@@ -89,7 +104,10 @@ const SUBCOMMANDS: &[Command] = &[
         complexity: "O(log(N)) where N is the number of requested keys",
         ..sub("getkeysinslot", "3.0.0", 4, get_keys_in_slot, "Tells keys of a slot that this node has")
     },
-    Command { complexity: PER_NODE, ..sub("links", "7.0.0", 2, links, "Tells nothing: links are not listed") },
+    Command {
+        complexity: PER_NODE,
+        ..sub("links", "7.0.0", 2, links, "Tells nothing: links are not listed")
+    },
     Command {
         flags: Flags::ADMIN.and(Flags::STALE),
         ..sub("replicas", "5.0.0", 3, replicas, "Tells the nodes that hold replicas of a node's slots")
@@ -287,7 +305,9 @@ fn count_keys_in_slot(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), Comm
 fn get_keys_in_slot(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let (number, count) = (integer(args.at(2))?, integer(args.at(3))?);
     let invalid = CommandError::other("ERR Invalid slot or number of keys");
-    let (Some(wanted), Ok(count)) = (slot_number(number), usize::try_from(count)) else { return Err(invalid) };
+    let (Some(wanted), Ok(count)) = (slot_number(number), usize::try_from(count)) else {
+        return Err(invalid);
+    };
     let store = &cx.node.store;
     let shard = store.lock(store.shard_of(wanted));
     let there = if shard.core.role == Role::Absent { 0 } else { shard.slot_len(0, wanted) };

@@ -53,7 +53,13 @@ const SUBCOMMANDS: &[Command] = &[
     },
     Command {
         complexity: "O(N) where N is the number of arguments to the command",
-        ..sub("getkeysandflags", "7.0.0", -3, get_keys_and_flags, "Tells the keys of a command and what it does to each")
+        ..sub(
+            "getkeysandflags",
+            "7.0.0",
+            -3,
+            get_keys_and_flags,
+            "Tells the keys of a command and what it does to each",
+        )
     },
     Command {
         complexity: "O(N) where N is the number of commands to look up",
@@ -114,7 +120,9 @@ impl Named {
         let this = Self { container: None, command };
         match subcommand {
             None => Some(this),
-            Some(name) => this.subcommands().find(|sub| sub.command.name.as_bytes().eq_ignore_ascii_case(name)),
+            Some(name) => {
+                this.subcommands().find(|sub| sub.command.name.as_bytes().eq_ignore_ascii_case(name))
+            }
         }
     }
 
@@ -128,7 +136,7 @@ impl Named {
 }
 
 /// All commands, without their subcommands.
-fn all() -> impl Iterator<Item = Named> + Clone {
+fn all() -> impl Iterator<Item = Named> {
     families().flatten().map(|command| Named { container: None, command })
 }
 
@@ -235,7 +243,8 @@ fn keys_of(args: Args<'_>) -> Result<Vec<(usize, KeyFlags)>, CommandError> {
     let mut keys = Vec::new();
     for spec in command.keys {
         let before = keys.len();
-        let flags = if spec.flags.has(KeyFlags::VARIABLE) { settled(command, args, spec.flags) } else { spec.flags };
+        let flags =
+            if spec.flags.has(KeyFlags::VARIABLE) { settled(command, args, spec.flags) } else { spec.flags };
         keys.extend(spec.indices(args).map(|index| (index, flags)));
         // A word that is not there has no keys behind it; anything else without keys makes no sense.
         if keys.len() == before && matches!(spec.begin, Begin::Index(_)) {
@@ -255,8 +264,20 @@ fn settled(command: &Command, args: Args<'_>, flags: KeyFlags) -> KeyFlags {
     const CHANGES: KeyFlags = KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE);
     let has = |word: &str, from: usize| args.iter().skip(from).any(|arg| is(arg, word));
     match command.name {
-        "set" => if has("GET", 3) { CHANGES } else { OVERWRITES },
-        "bitfield" => if has("SET", 2) || has("INCRBY", 2) { CHANGES } else { READS },
+        "set" => {
+            if has("GET", 3) {
+                CHANGES
+            } else {
+                OVERWRITES
+            }
+        }
+        "bitfield" => {
+            if has("SET", 2) || has("INCRBY", 2) {
+                CHANGES
+            } else {
+                READS
+            }
+        }
         _ => flags,
     }
 }
@@ -289,7 +310,10 @@ mod tests {
         let node = node();
         let mut asker = Asker::new(&node, Door::Client);
         let config = asker.run("COMMAND INFO config");
-        assert!(config.starts_with("*1 *10 $6 config :-2 *0 :0 :0 :0 *1 +@slow *0 *0 *5 *10 $10 config|get :-3 "), "{config}");
+        assert!(
+            config.starts_with("*1 *10 $6 config :-2 *0 :0 :0 :0 *1 +@slow *0 *0 *5 *10 $10 config|get :-3 "),
+            "{config}"
+        );
         assert!(asker.run("COMMAND INFO config|get").starts_with("*1 *10 $10 config|get :-3 *4 +admin "));
         assert!(asker.run("COMMAND DOCS config|get").starts_with("*2 $10 config|get *8 $7 summary "));
         assert_eq!(asker.run("COMMAND DOCS nosuch"), "*0 ");
