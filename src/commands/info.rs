@@ -289,7 +289,7 @@ mod tests {
         let mut asker = Asker::new(&node, Door::Client);
         put(&node, "k");
         assert_eq!(asker.run("INFO nosuch"), "$0  ");
-        assert_eq!(asker.run("INFO keyspace"), "$45 # Keyspace db0:keys=1,expires=0,avg_ttl=0  ");
+        assert_eq!(asker.run("INFO keyspace"), "$44 # Keyspace db0:keys=1,expires=0,avg_ttl=0  ");
         let text = asker.run("INFO KEYSPACE cluster");
         assert!(text.find("# Cluster").unwrap() < text.find(" # Keyspace").unwrap(), "{text}");
         assert_eq!(text.matches("# ").count(), 2);
