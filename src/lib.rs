@@ -13,6 +13,7 @@ pub mod replication;
 pub mod routing;
 pub mod server;
 pub mod session;
+pub mod slowlog;
 pub mod stats;
 pub mod store;
 pub mod tasks;

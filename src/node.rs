@@ -8,7 +8,10 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
 
-use crate::{clients::Clients, config::Config, env::Clock, stats::Stats, store::Store};
+use crate::{clients::Clients, config::Config, env::Clock, slowlog::SlowLog, stats::Stats, store::Store};
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// A node.
 pub struct Node {
@@ -32,6 +35,8 @@ pub struct Node {
     pub clients: Clients,
     /// What it has done.
     pub stats: Stats,
+    /// What took it long.
+    pub slowlog: SlowLog,
     /// Counts acknowledgements of replicas.
     pub acks: AtomicU64,
     /// Wakes those who wait for acknowledgements.

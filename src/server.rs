@@ -168,6 +168,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         config: Config::new(settings),
         clients: Default::default(),
         stats: Default::default(),
+        slowlog: Default::default(),
         acks: Default::default(),
         acked: Default::default(),
     });

@@ -27,12 +27,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use self::{connection::Connection, link::PeerConnection};
 use crate::{
     bus::Bus,
-    clients::Door,
+    clients::{Door, Pause},
     commands::{CommandError, Reply},
     control,
     node::Node,
     replication,
     routing::{ConnKey, Origin, Router, Written},
+    session::Later,
     tasks,
 };
 
@@ -44,6 +45,12 @@ const SHOW_TURN: Duration = Duration::from_millis(100);
 
 /// How often requests that wait are tried again, beside each change of the topology.
 const RETRY: Duration = Duration::from_millis(5);
+
+/// How often a loop looks whether CLIENT PAUSE is over: another loop may have ended it.
+const PAUSE_TICK: Duration = Duration::from_millis(2);
+
+/// How often a loop looks for silent clients.
+const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// What a loop is started with.
 pub struct Start {
@@ -86,6 +93,7 @@ pub(crate) struct EventLoop {
     dirty: RefCell<Vec<ConnKey>>,
     flush: Notify,
     waits: Notify,
+    pauses: Notify,
     replication: Arc<Notify>,
     control: mpsc::UnboundedSender<control::Command>,
 }
@@ -112,6 +120,7 @@ impl EventLoop {
             dirty: RefCell::default(),
             flush: Notify::new(),
             waits: Notify::new(),
+            pauses: Notify::new(),
             replication,
             control,
         });
@@ -126,6 +135,8 @@ impl EventLoop {
         tasks::local("flush", Rc::clone(&this).flush_forever());
         tasks::local("topology", Rc::clone(&this).follow_topology(topology));
         tasks::local("retry", Rc::clone(&this).retry_forever());
+        tasks::local("pauses", Rc::clone(&this).end_pauses());
+        tasks::local("idle", Rc::clone(&this).close_idle());
         tasks::local("peers", Rc::clone(&this).accept_peers(peers));
         // The sender is dropped only when the node ends.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -135,7 +146,11 @@ impl EventLoop {
     /// Shows the beat thread that this loop turns.
     async fn show_turns(self: Rc<Self>, beats: Arc<control::beats::Beats>, index: usize) {
         loop {
-            beats.turns[index].store(self.node.clock.boot(), std::sync::atomic::Ordering::Relaxed);
+            let now = self.node.clock.boot();
+            beats.turns[index].store(now, std::sync::atomic::Ordering::Relaxed);
+            if index == 0 {
+                self.node.stats.sample(now);
+            }
             tokio::time::sleep(SHOW_TURN).await;
         }
     }
@@ -245,6 +260,51 @@ impl EventLoop {
         }
     }
 
+    /// Lets the clients that CLIENT PAUSE has held up go on once it is over.
+    async fn end_pauses(self: Rc<Self>) {
+        loop {
+            self.pauses.notified().await;
+            while self.node.clients.pause(self.node.clock.boot()) != Pause::Nothing {
+                tokio::time::sleep(PAUSE_TICK).await;
+            }
+            let paused = std::mem::take(&mut self.router.borrow_mut().paused);
+            let clients = self.clients.borrow();
+            paused.iter().filter_map(|key| clients.get(key)).for_each(|connection| connection.end_pause());
+        }
+    }
+
+    /// Closes connections whose clients have been silent for longer than the setting `timeout`.
+    async fn close_idle(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(IDLE_TICK).await;
+            let timeout = u64::from(self.node.config.load().timeout) * 1_000_000_000;
+            if timeout > 0 {
+                let now = self.node.clock.boot();
+                self.clients.borrow().values().for_each(|client| client.close_if_idle(now, timeout));
+            }
+        }
+    }
+
+    /// Does what a session asked for, and answers.
+    async fn do_later(self: Rc<Self>, origin: Origin, later: Later) {
+        let result = match later {
+            Later::Sleep(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Later::RewriteConfig => {
+                let node = Arc::clone(&self.node);
+                let written = tokio::task::spawn_blocking(move || node.config.rewrite()).await;
+                let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+                written.map_err(|error| CommandError::made(format!("ERR Rewriting config file: {error}")))
+            }
+        };
+        self.with_router(|router| match result {
+            Err(error) => router.fail(origin, &error),
+            Ok(()) => router.complete(origin, b"+OK\r\n".to_vec(), Written::new()),
+        });
+    }
+
     fn address_of(&self, peer: u16) -> Option<ringfort_cluster::Address> {
         let router = self.router.borrow();
         let queue = &router.peers[usize::from(peer)];
@@ -259,6 +319,10 @@ impl EventLoop {
         let completions = std::mem::take(&mut router.completions);
         let for_peers = std::mem::take(&mut router.peer_completions);
         let for_control = std::mem::take(&mut router.for_control);
+        let for_later = std::mem::take(&mut router.for_later);
+        if !router.paused.is_empty() {
+            self.pauses.notify_one();
+        }
         if router.has_waiting() {
             self.waits.notify_one();
         }
@@ -270,6 +334,9 @@ impl EventLoop {
         drop(router);
         for (origin, args) in for_control {
             tasks::local("control", Rc::clone(self).ask_control(origin, args));
+        }
+        for (origin, later) in for_later {
+            tasks::local("later", Rc::clone(self).do_later(origin, later));
         }
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();
@@ -314,7 +381,7 @@ impl EventLoop {
             let client = self.clients.borrow().get(&key).cloned();
             if let Some(client) = client {
                 client.dirty.set(false);
-                client.flush(serves);
+                client.flush(serves, self);
                 continue;
             }
             let peer = self.peers.borrow().get(&key).cloned();

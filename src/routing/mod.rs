@@ -33,12 +33,13 @@ use smallvec::SmallVec;
 
 pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
-    clients::Door,
+    clients::{Door, Pause},
     commands::{Command, CommandError, Flags, Run, Spread},
     config::Settings,
     env::{Now, random::Dice},
     node::Node,
-    session::Hole,
+    session::{Hole, Later},
+    slowlog::Stopwatch,
     store::{Key, Role},
 };
 
@@ -205,6 +206,14 @@ pub struct Router {
     pub peer_completions: Vec<PeerCompletion>,
     /// Commands for the control thread.
     pub for_control: Vec<(Origin, OwnedArgs)>,
+    /// What sessions asked the loop to do, and to answer later.
+    pub for_later: Vec<(Origin, Later)>,
+    /// Connections that CLIENT PAUSE holds up.
+    pub paused: Vec<ConnKey>,
+    /// Which commands it holds up in this turn.
+    pub pause: Pause,
+    /// Measures the commands of this turn.
+    pub stopwatch: Stopwatch,
     /// The links to other nodes, and what is to be sent on each.
     pub peers: Vec<PeerQueue>,
     /// Whether a request was run here since the caller last looked: its reply rests on the lease.
@@ -235,6 +244,10 @@ impl Router {
             completions: Vec::new(),
             peer_completions: Vec::new(),
             for_control: Vec::new(),
+            for_later: Vec::new(),
+            paused: Vec::new(),
+            pause: Pause::Nothing,
+            stopwatch: Stopwatch::default(),
             peers: Vec::new(),
             ran: false,
             logged: false,
@@ -255,6 +268,8 @@ impl Router {
     pub fn turn(&mut self) {
         self.now = Now::of(&*self.node.clock);
         self.settings = self.node.config.load();
+        self.pause = self.node.clients.pause(self.now.boot);
+        self.stopwatch = Stopwatch::start(self.settings.slowlog_log_slower_than, &*self.node.clock);
     }
 
     /// The topology that requests are routed by.
