@@ -19,6 +19,8 @@ pub struct Settings {
     pub maxmemory: u64,
     /// What happens at the limit.
     pub policy: Policy,
+    /// Keys that are looked at to find one to give up.
+    pub maxmemory_samples: u32,
     /// Redis' `lfu-log-factor`.
     pub lfu_log_factor: u8,
     /// Redis' `lfu-decay-time`, in minutes.
@@ -37,6 +39,7 @@ impl Default for Settings {
             requirepass: String::new(),
             maxmemory: 0,
             policy: Policy::NoEviction,
+            maxmemory_samples: 5,
             lfu_log_factor: 10,
             lfu_decay_time: 1,
             log_budget: 64 << 20,

@@ -8,7 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
 
-use crate::{clients::Clients, config::Config, env::Clock, stats::Stats, store::Store};
+use crate::{clients::Clients, config::Config, env::Clock, memory::Memory, stats::Stats, store::Store};
 
 /// A node.
 pub struct Node {
@@ -22,6 +22,8 @@ pub struct Node {
     pub started: u64,
     /// Its data.
     pub store: Store,
+    /// How much memory it uses.
+    pub memory: Memory,
     /// The newest topology that it has applied, and whose roles its shards have.
     pub topology: Arc<ArcSwap<Topology>>,
     /// Its right to serve.

@@ -1,7 +1,7 @@
 //! One client connection, as a pure state machine: bytes in, bytes and holes out.
 //!
 //! A [`Session`] is fed what its client sent and the router of its loop. It parses commands where they lie, checks
-//! them in Redis' order (arity, authentication, state, memory), and runs each: at once where this node owns its keys,
+//! them in Redis' order (arity, authentication, state), and runs each: at once where this node owns its keys,
 //! else by a hole in its [`Output`] that the router fills later. It knows no socket and no clock.
 
 mod output;
@@ -122,7 +122,7 @@ impl Session {
         let before = self.client.replies;
         let discard = matches!(before, Replies::Off | Replies::Skip);
         let mark = self.output.tail().mark();
-        match self.check(args, router) {
+        match self.check(args) {
             Ok(command) => self.run(command, args, discard, router),
             Err(error) => {
                 router.node.stats.errors.add(1);
@@ -136,13 +136,10 @@ impl Session {
     }
 
     /// Finds the command and decides whether this client may run it now.
-    fn check(&mut self, args: Args<'_>, router: &Router) -> Result<&'static Command, CommandError> {
+    fn check(&mut self, args: Args<'_>) -> Result<&'static Command, CommandError> {
         let command = commands::resolve(args)?;
         if !self.client.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::other("NOAUTH Authentication required."));
-        }
-        if command.flags.has(Flags::DENYOOM) && router.is_out_of_memory() {
-            return Err(CommandError::OutOfMemory);
         }
         Ok(command)
     }
@@ -157,6 +154,8 @@ impl Session {
                 out.error(&error);
                 router.node.stats.errors.add(1);
             }
+            // What it may have set is in force for the client's next command.
+            router.settings = router.node.config.load();
             return self.speak();
         }
         if matches!(command.run, Run::Wait) {
