@@ -38,11 +38,11 @@ impl Shard {
                 entries.for_each(|entry| show(db, slot, entry));
             }
         } else if !volatile {
-            (0..count).for_each(|_| self.draw(random, &mut show));
+            (0..count).for_each(|_| self.show_one(random, &mut show));
         } else if u64::from(dated) * u64::from(SPARSE) >= u64::from(keys) {
             let mut left = count;
             for _ in 0..count * SPARSE as usize {
-                self.draw(random, &mut |db, slot, entry: &Entry| {
+                self.show_one(random, &mut |db, slot, entry: &Entry| {
                     if left > 0 && entry.deadline().is_some() {
                         left -= 1;
                         show(db, slot, entry);
@@ -55,7 +55,7 @@ impl Shard {
     }
 
     /// Shows one key.
-    fn draw(&self, random: &mut impl FnMut() -> u64, show: &mut impl FnMut(u8, u16, &Entry)) {
+    fn show_one(&self, random: &mut impl FnMut() -> u64, show: &mut impl FnMut(u8, u16, &Entry)) {
         let mut point = below(random(), self.core.keys as usize);
         for (db, slot, table) in self.tables() {
             if point < table.len() {

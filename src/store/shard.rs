@@ -307,15 +307,6 @@ impl Shard {
         true
     }
 
-    /// An entry chosen evenly among those of a random slot that is not empty: `random` gives 64 bits at each call.
-    pub(super) fn sample(&self, db: u8, mut random: impl FnMut() -> u64) -> Option<&Entry> {
-        let tables = self.databases[usize::from(db)].as_ref()?;
-        let start = random() as usize % tables.len();
-        let (after, before) = (tables[start..].iter(), tables[..start].iter());
-        let table = after.chain(before).find(|table| !table.is_empty())?;
-        Some(table.get(table.sample(random)?))
-    }
-
     /// Visits live and dead entries alike for a copy: database, key, value and deadline of each. See [`Shard::walk`].
     pub fn walk_for_copy(
         &self,
