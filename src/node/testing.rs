@@ -79,7 +79,9 @@ pub(crate) fn node() -> Node {
         config: Default::default(),
         clients: Default::default(),
         stats: Default::default(),
+        memory: crate::memory::Memory::new(),
         slowlog: Default::default(),
+        memory: crate::memory::Memory::new(),
         acks: Default::default(),
         acked: Default::default(),
     };
