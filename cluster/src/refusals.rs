@@ -106,13 +106,17 @@ impl Refusals {
 mod tests {
     use super::*;
     use crate::{
-        change::{Change, tests::info},
+        change::{Change, Verdict, tests::info},
         ids::ClusterId,
         topology::Settings,
     };
 
     fn member(node: u8, incarnation: u64) -> Member {
         info(node, incarnation).member()
+    }
+
+    fn end(member: Member) -> Change {
+        Change::End { member, by: Verdict::Itself }
     }
 
     fn topology() -> Topology {
@@ -144,7 +148,7 @@ mod tests {
         let refusals = Refusals::open(&directory(&place)).unwrap();
         let mut topology = topology();
         refusals.refuse(member(2, 4), topology.version).unwrap();
-        topology.apply(&Change::End(member(2, 4))).unwrap();
+        topology.apply(&end(member(2, 4))).unwrap();
         refusals.forget(&topology).unwrap();
         assert!(refusals.is_refused(member(2, 4)), "dead is not over: it may still beat");
         topology.apply(&Change::Admit(info(2, 5))).unwrap();
@@ -152,7 +156,7 @@ mod tests {
         assert_eq!(refusals.all(), []);
 
         refusals.refuse(member(2, 5), topology.version).unwrap();
-        topology.apply(&Change::End(member(2, 5))).unwrap();
+        topology.apply(&end(member(2, 5))).unwrap();
         topology.apply(&Change::Remove(NodeId([2; 20]))).unwrap();
         refusals.forget(&topology).unwrap();
         drop(refusals);

@@ -29,6 +29,8 @@ mod scan;
 pub mod session;
 mod sets;
 mod strings;
+mod wait;
+mod zsets;
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -299,6 +301,8 @@ pub enum Gather {
     PerKey,
     /// The sum of integers.
     Sum,
+    /// The least of integers.
+    Min,
     /// `OK` if all said so.
     AllOk,
     /// One array of all their elements.
@@ -320,6 +324,8 @@ pub enum Run {
     Session(session::SessionHandler),
     /// By the control thread, which answers later.
     Control,
+    /// By the router: an answer when replicas have what the connection wrote.
+    Wait,
 }
 
 /// A handler of data.
@@ -415,8 +421,10 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,
+        zsets::COMMANDS,
         connection::COMMANDS,
         operate::COMMANDS,
+        wait::COMMANDS,
     ]
     .into_iter()
 }

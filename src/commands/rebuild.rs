@@ -4,10 +4,12 @@
 //! the `…STORE` commands, copies of shards. The commands name one key, and are short enough that neither the log nor
 //! a lock is held up by one of them. They expect that the key does not exist, and leave it without a deadline.
 
+use ringfort_protocol::number;
+
 use crate::store::{
     Value,
     log::put_record,
-    objects::{hash::HashRef, list::ListRef, set::SetRef},
+    objects::{hash::HashRef, list::ListRef, set::SetRef, zset::ZSetRef},
     packed::Item,
 };
 
@@ -33,6 +35,12 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
     } else if let Some(set) = SetRef::of(value) {
         let mut chunk = Chunk::new(b"SADD", key, emit);
         set.each(|member| chunk.add([member]));
+        chunk.end();
+    } else if let Some(zset) = ZSetRef::of(value) {
+        let mut chunk = Chunk::new(b"ZADD", key, emit);
+        zset.each(0..zset.len(), false, |member, score| {
+            chunk.add([Item::Bytes(number::format_double(score).as_bytes()), Item::Bytes(member)]);
+        });
         chunk.end();
     }
 }

@@ -53,7 +53,12 @@ pub async fn serve(served: Served, listener: TcpListener) {
                 let served = served.clone();
                 tasks::control("bus", async move {
                     if let Err(error) = served.take(stream, turn).await {
-                        tracing::warn!(%from, %error, "a connection of the bus was refused");
+                        match error.kind() {
+                            io::ErrorKind::PermissionDenied => {
+                                tracing::warn!(%from, %error, "a connection of the bus was refused");
+                            }
+                            _ => tracing::debug!(%from, %error, "a connection of the bus ended early"),
+                        }
                     }
                 });
             }

@@ -3,14 +3,24 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    future::poll_fn,
     io,
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
+};
 
 use super::EventLoop;
 use crate::{
@@ -26,7 +36,7 @@ const UNSENT_LIMIT: usize = 1 << 20;
 pub(super) struct Connection {
     pub(super) dirty: Cell<bool>,
     key: ConnKey,
-    stream: TcpStream,
+    stream: OwnedWriteHalf,
     shared: Arc<Shared>,
     session: RefCell<Session>,
     /// What came and was not used yet: an incomplete command, or commands behind one that waits.
@@ -46,7 +56,7 @@ impl Connection {
         stream: TcpStream,
         peer: SocketAddr,
         key: ConnKey,
-    ) -> io::Result<Rc<Self>> {
+    ) -> io::Result<(Rc<Self>, OwnedReadHalf)> {
         stream.set_nodelay(true)?;
         let now = of.node.clock.boot();
         let shared = of.node.clients.enter(peer, stream.local_addr()?, now);
@@ -61,7 +71,8 @@ impl Connection {
             readonly: false,
             closing: false,
         };
-        Ok(Rc::new(Self {
+        let (reads, stream) = stream.into_split();
+        let this = Self {
             dirty: Cell::new(false),
             key,
             stream,
@@ -72,13 +83,16 @@ impl Connection {
             resume: Notify::new(),
             ran_here: Cell::new(false),
             broken: Cell::new(false),
-        }))
+        };
+        Ok((Rc::new(this), reads))
     }
 
     pub(super) fn complete(&self, completion: &Completion) {
         let mut session = self.session.borrow_mut();
+        let went_on = session.may_go_on();
         session.complete(completion.hole, &completion.reply, &completion.written);
-        if !self.input.borrow().is_empty() && session.may_go_on() {
+        let kept = !self.input.borrow().is_empty();
+        if (kept || !went_on) && session.may_go_on() {
             self.resume.notify_one();
         }
     }
@@ -149,25 +163,6 @@ impl Connection {
         self.broken.get() || self.shared.is_killed() || (session.client.closing && told_all)
     }
 
-    /// Reads what has come and runs it. Returns `false` at the end of the stream.
-    fn read(&self, of: &Rc<EventLoop>) -> bool {
-        let mut buffer = of.buffer.borrow_mut();
-        loop {
-            match self.stream.try_read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(n) => {
-                    of.node.stats.bytes_in.add(n as u64);
-                    let full = n == buffer.len();
-                    self.run(of, &buffer[..n]);
-                    if !full || !self.wants_input() {
-                        return true;
-                    }
-                }
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
-            }
-        }
-    }
-
     /// Runs the commands in what is kept from before and in `fresh`.
     fn run(&self, of: &Rc<EventLoop>, fresh: &[u8]) {
         let mut input = self.input.borrow_mut();
@@ -214,18 +209,24 @@ fn put(reply: Reply, unsent: &mut VecDeque<Bytes>) {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>) {
+pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut reads: OwnedReadHalf) {
     let this = &*connection;
     loop {
-        let reads = this.wants_input();
-        let writes = !this.unsent.borrow().is_empty();
+        let wants = this.wants_input();
+        let owes = !this.unsent.borrow().is_empty();
         tokio::select! {
-            ready = this.stream.readable(), if reads => {
-                if ready.is_err() || !this.read(&of) {
-                    break;
+            read = poll_fn(|cx| poll_read(cx, &mut reads, &of)), if wants => {
+                match read {
+                    Ok(len) if len > 0 => {
+                        of.node.stats.bytes_in.add(len as u64);
+                        // The buffer is the loop's: no other task runs between the read and this.
+                        let buffer = of.buffer.borrow();
+                        this.run(&of, &buffer[..len]);
+                    }
+                    _ => break,
                 }
             }
-            ready = this.stream.writable(), if writes => {
+            ready = this.stream.writable(), if owes => {
                 if ready.is_err() {
                     break;
                 }
@@ -245,5 +246,13 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>) {
     }
     of.clients.borrow_mut().remove(&this.key);
     of.node.clients.leave(this.shared.id);
-    of.router.borrow_mut().forget(this.key);
+    of.with_router(|router| router.forget(this.key));
+}
+
+/// Reads into the loop's buffer. Unlike `try_read`, this notices by a short read that the socket is empty, which saves
+/// a system call for each request.
+fn poll_read(cx: &mut Context<'_>, reads: &mut OwnedReadHalf, of: &EventLoop) -> Poll<io::Result<usize>> {
+    let mut buffer = of.buffer.borrow_mut();
+    let mut buffer = ReadBuf::new(&mut buffer);
+    Pin::new(reads).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
 }

@@ -228,5 +228,5 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
         }
     }
     of.peers.borrow_mut().remove(&this.key);
-    of.router.borrow_mut().forget(this.key);
+    of.with_router(|router| router.forget(this.key));
 }

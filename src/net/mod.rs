@@ -179,9 +179,9 @@ impl EventLoop {
         self.node.stats.connections.add(1);
         let key = self.new_key();
         match Connection::new(self, door, stream, peer, key) {
-            Ok(connection) => {
+            Ok((connection, reads)) => {
                 self.clients.borrow_mut().insert(key, Rc::clone(&connection));
-                tasks::local("client", connection::serve(Rc::clone(self), connection));
+                tasks::local("client", connection::serve(Rc::clone(self), connection, reads));
             }
             Err(error) => tracing::debug!(%error, "a connection ended before it began"),
         }
@@ -232,11 +232,14 @@ impl EventLoop {
     async fn retry_forever(self: Rc<Self>) {
         loop {
             self.waits.notified().await;
-            while self.router.borrow().holds_requests() {
-                tokio::time::sleep(RETRY).await;
+            while self.router.borrow().has_waiting() {
+                let acked = self.node.acked.notified();
+                // Whichever comes first: it looks at all that waits.
+                let _ = tokio::time::timeout(RETRY, acked).await;
                 self.with_router(|router| {
                     router.turn();
                     router.retry_held();
+                    router.check_waits();
                 });
             }
         }
@@ -256,7 +259,7 @@ impl EventLoop {
         let completions = std::mem::take(&mut router.completions);
         let for_peers = std::mem::take(&mut router.peer_completions);
         let for_control = std::mem::take(&mut router.for_control);
-        if router.holds_requests() {
+        if router.has_waiting() {
             self.waits.notify_one();
         }
         if router.logged {

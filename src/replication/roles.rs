@@ -12,7 +12,9 @@ use crate::{
 pub fn adopt(node: &Node, topology: &Topology) {
     let me = node.member();
     let keeps_logs = topology.nodes.len() > 1 && topology.settings.replicas > 0;
-    let limit = if keeps_logs { node.config.load().log_budget / topology.shards.len() } else { 0 };
+    let budget = node.config.load().log_budget;
+    node.store.set_log_budget(budget);
+    let limit = if keeps_logs { budget / topology.shards.len() } else { 0 };
     for (id, agreed) in topology.shards() {
         let mut shard = node.store.lock(id);
         if agreed.primary == Some(me) {

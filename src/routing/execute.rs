@@ -30,7 +30,7 @@ impl Router {
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
             Run::Data(handler) => self.execute_several(handler, request, keys, out),
             Run::EachShard(handler) => self.execute_each(handler, request, out),
-            Run::Container | Run::Session(_) | Run::Control => Executed::NotServing,
+            Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
         }
     }
 

@@ -38,9 +38,9 @@ impl Router {
         self.held.push_back(Held { origin, request, until: self.now.boot + HOLD_NS });
     }
 
-    /// Whether requests wait.
-    pub fn holds_requests(&self) -> bool {
-        !self.held.is_empty()
+    /// Whether requests wait, for somebody to serve their shards or for replicas.
+    pub fn has_waiting(&self) -> bool {
+        !self.held.is_empty() || self.waits_for_replicas()
     }
 
     /// Tries all that wait once more, in their order.
@@ -122,15 +122,24 @@ impl Router {
         self.hold_until(flight.origin, view, &keys, self.now.boot + HOLD_NS);
     }
 
-    /// Forgets the requests of a connection that has ended: they are not run any more if they have not been sent.
+    /// Forgets the requests of a connection that has ended: what waits is not run any more.
     pub fn forget(&mut self, conn: ConnKey) {
-        for held in std::mem::take(&mut self.held) {
-            self.held_bytes -= held.request.args.capacity();
+        let gone = CommandError::other("ERR the client has gone");
+        for _ in 0..self.held.len() {
+            let Some(held) = self.held.pop_front() else { break };
             if self.connection_of(held.origin) == Some(conn) {
+                self.held_bytes -= held.request.args.capacity();
                 self.untrack(held.origin, &held.request.as_request(), false);
+                self.fail(held.origin, &gone);
             } else {
-                self.held_bytes += held.request.args.capacity();
                 self.held.push_back(held);
+            }
+        }
+        for wait in std::mem::take(&mut self.waits) {
+            if self.connection_of(wait.origin) == Some(conn) {
+                self.fail(wait.origin, &gone);
+            } else {
+                self.waits.push(wait);
             }
         }
     }

@@ -21,6 +21,7 @@ mod peer;
 mod scan;
 mod spread;
 mod steps;
+mod wait;
 
 use std::{collections::HashMap, collections::VecDeque, sync::Arc};
 
@@ -30,7 +31,7 @@ use rustc_hash::FxBuildHasher;
 use slab::Slab;
 use smallvec::SmallVec;
 
-pub use self::{execute::Executed, frame::Written, peer::PeerQueue};
+pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::Door,
     commands::{Command, CommandError, Flags, Run, Spread},
@@ -216,6 +217,7 @@ pub struct Router {
     held: VecDeque<hold::Held>,
     held_bytes: usize,
     gathers: Slab<spread::Gathering>,
+    waits: Vec<wait::Wait>,
     jobs: Slab<steps::Job>,
     unresolved: HashMap<(ConnKey, ShardId), Unresolved, FxBuildHasher>,
     dice: Dice,
@@ -240,6 +242,7 @@ impl Router {
             held: VecDeque::new(),
             held_bytes: 0,
             gathers: Slab::new(),
+            waits: Vec::new(),
             jobs: Slab::new(),
             unresolved: HashMap::default(),
             dice: Dice::new(seed),
@@ -401,6 +404,10 @@ impl Router {
     }
 
     fn send(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], peer: PeerIndex) {
+        if self.peers[usize::from(peer)].out.len() > peer::QUEUE_LIMIT {
+            let text = "ERR the link to the node that owns this key is congested; try again later";
+            return self.fail(origin, &CommandError::other(text));
+        }
         self.track(origin, keys, Some(peer));
         let queue = &mut self.peers[usize::from(peer)];
         let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end() };

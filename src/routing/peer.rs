@@ -4,10 +4,14 @@ use ringfort_cluster::{Member, NodeId, Version};
 use ringfort_protocol::{Args, Parsed, Parser, encode_command};
 
 use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, frame};
-use crate::{clients::Door, commands, commands::CommandError, routing::Executed};
+use crate::{
+    clients::Door,
+    commands::{self, CommandError, Run},
+    routing::Executed,
+};
 
 /// Bytes that may wait to be sent to one peer before requests are refused.
-pub const QUEUE_LIMIT: usize = 256 << 20;
+pub(super) const QUEUE_LIMIT: usize = 256 << 20;
 
 /// The link of this loop to one peer: what is to be sent on it.
 #[derive(Debug)]
@@ -72,7 +76,10 @@ impl Router {
         let mut lost: Vec<Flight> = lost.into_iter().map(|id| self.flights.remove(id)).collect();
         lost.sort_by_key(|flight| flight.at);
         for flight in lost {
-            if flight.at >= sent || !Self::may_write(flight.request.command) {
+            if matches!(flight.request.command.run, Run::Wait) {
+                // Whoever serves the shard next knows nothing of who had acknowledged what.
+                self.complete_count(flight.origin, 0);
+            } else if flight.at >= sent || !Self::may_write(flight.request.command) {
                 self.hold_flight(flight);
             } else {
                 self.untrack(flight.origin, &flight.request.as_request(), true);
@@ -123,6 +130,9 @@ impl Router {
             return self.fail(origin, &CommandError::other("ERR a peer sent what is no command"));
         };
         let args = Args::new(request.command, &spans);
+        if args.at(0) == b"WAIT" {
+            return self.wait_for_peer(origin, args);
+        }
         let command = match commands::resolve_for_peer(args) {
             Ok(command) => command,
             Err(error) => return self.fail(origin, &error),

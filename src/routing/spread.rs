@@ -34,6 +34,15 @@ struct Part {
     reply: Vec<u8>,
 }
 
+impl Gathering {
+    /// So many parts, none of which is there yet.
+    pub(super) fn new(origin: Origin, gather: Gather, parts: usize) -> Self {
+        let parts: Vec<Part> = (0..parts).map(|_| Part::default()).collect();
+        let (missing, written, resp) = (parts.len(), Written::new(), Default::default());
+        Self { origin, gather, resp, parts, missing, written }
+    }
+}
+
 impl Router {
     pub(super) fn spread(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
         if self.gathers.len() + self.jobs.len() >= GATHERS_LIMIT {
@@ -160,6 +169,7 @@ fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut R
     }
     match how {
         Gather::Sum => out.int(replies.iter().filter_map(|reply| integer(reply)).sum()),
+        Gather::Min => out.int(replies.iter().filter_map(|reply| integer(reply)).min().unwrap_or(0)),
         Gather::AllOk | Gather::PerKey => out.ok(),
         Gather::Concat => {
             let all: Vec<&[u8]> = replies.iter().filter_map(|reply| elements(reply)).flatten().collect();

@@ -12,7 +12,7 @@ pub use self::output::{Hole, Output};
 use crate::{
     clients::{Client, Door, Replies},
     commands::{self, Command, CommandError, Flags, Run, session::SessionCx},
-    routing::{ConnKey, Executed, Origin, Place, Request, Router, Written},
+    routing::{ConnKey, Executed, Origin, Place, Request, Router, WaitFor, Written},
 };
 
 /// Replies that a connection may be owed before its next request is read.
@@ -31,6 +31,8 @@ pub struct Session {
     /// How far its writes reached in the logs of their shards: what WAIT waits for.
     pub written: Written,
     key: ConnKey,
+    /// The reply that the next command waits for.
+    blocked_on: Option<Hole>,
     parser: Parser,
     spans: Vec<Span>,
 }
@@ -43,6 +45,7 @@ impl Session {
             key,
             output: Output::default(),
             written: Written::new(),
+            blocked_on: None,
             parser: Parser::new(),
             spans: Vec::new(),
         }
@@ -58,11 +61,18 @@ impl Session {
             limits.authenticated = self.client.authenticated;
             match self.parser.parse(&input[used..], &mut spans, &limits) {
                 Ok(Parsed::Command { len }) => {
-                    self.command(Args::new(&input[used..used + len], &spans), router);
+                    let args = Args::new(&input[used..used + len], &spans);
+                    if self.must_come_later(args) {
+                        break;
+                    }
+                    self.command(args, router);
                     used += len;
                 }
                 Ok(Parsed::Inline { len }) => {
                     let args = self.parser.inline_args();
+                    if self.must_come_later(args.as_args()) {
+                        break;
+                    }
                     self.command(args.as_args(), router);
                     used += len;
                 }
@@ -83,6 +93,7 @@ impl Session {
     /// owed.
     pub fn may_go_on(&self) -> bool {
         !self.client.closing
+            && self.blocked_on.is_none()
             && self.output.holes() < HOLES_LIMIT
             && self.output.ready().bytes.len() < OUTPUT_LIMIT
     }
@@ -90,7 +101,15 @@ impl Session {
     /// A reply from elsewhere is there.
     pub fn complete(&mut self, hole: Hole, reply: &[u8], written: &Written) {
         self.output.fill(hole, reply);
+        if self.blocked_on == Some(hole) {
+            self.blocked_on = None;
+        }
         self.note_written(written);
+    }
+
+    /// Whether a command needs the replies of all earlier ones first: WAIT must know how far they wrote.
+    fn must_come_later(&self, args: Args<'_>) -> bool {
+        self.output.holes() > 0 && args.at(0).eq_ignore_ascii_case(b"wait")
     }
 
     fn command(&mut self, args: Args<'_>, router: &mut Router) {
@@ -139,6 +158,17 @@ impl Session {
                 router.node.stats.errors.add(1);
             }
             return self.speak();
+        }
+        if matches!(command.run, Run::Wait) {
+            match WaitFor::parse(args) {
+                Err(error) => self.output.tail().error(&error),
+                Ok(what) => {
+                    let hole = self.output.leave_hole(discard);
+                    self.blocked_on = Some(hole);
+                    router.wait(Origin::Client { conn: self.key, hole }, what, &self.written);
+                }
+            }
+            return;
         }
         if matches!(command.run, Run::Control) {
             let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };

@@ -32,9 +32,17 @@ impl Log {
         Offset(self.end - self.bytes.len() as u64)
     }
 
-    /// Bytes of memory that it takes.
-    pub fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+    /// Bytes that it keeps.
+    pub fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Changes how many bytes it keeps, if it keeps any.
+    pub fn limit(&mut self, bytes: usize) {
+        if self.limit > 0 {
+            self.limit = bytes.max(1);
+            self.trim();
+        }
     }
 
     /// Keeps up to `limit` bytes from now on; 0 keeps none.

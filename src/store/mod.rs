@@ -44,10 +44,17 @@ pub struct Store {
     /// The cluster's secret seed of the hash by which keys are ordered.
     pub hash_seed: u64,
     used: AtomicUsize,
+    /// Bytes that the logs of all shards may keep together.
+    log_budget: AtomicUsize,
+    /// Bytes that they keep.
+    log_bytes: AtomicUsize,
     /// Shards whose log has grown since replication last looked, one bit each.
     grown: Box<[AtomicU64]>,
     trash: crossbeam_channel::Sender<Trash>,
 }
+
+/// No shard's log keeps more than this part of the budget.
+const BUSY_SHARE: usize = 8;
 
 /// What takes time to drop.
 enum Trash {
@@ -71,6 +78,8 @@ impl Store {
             slots_per_shard,
             hash_seed,
             used: AtomicUsize::new(0),
+            log_budget: AtomicUsize::new(0),
+            log_bytes: AtomicUsize::new(0),
             grown: (0..shards.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             trash,
         }
@@ -105,6 +114,15 @@ impl Store {
             self.used.fetch_add(core.used.wrapping_sub(core.settled), Ordering::Relaxed);
             core.settled = core.used;
         }
+        let kept = core.log.kept();
+        if kept != core.settled_log {
+            let budget = self.log_budget.load(Ordering::Relaxed);
+            let before = self.log_bytes.fetch_add(kept.wrapping_sub(core.settled_log), Ordering::Relaxed);
+            core.settled_log = kept;
+            // Busy shards may keep more than their share for as long as others leave them room.
+            let share = if before > budget { budget / self.shards.len() } else { budget / BUSY_SHARE };
+            core.log.limit(share);
+        }
         if !core.dropped.is_empty() {
             let objects = std::mem::take(&mut core.dropped);
             // The receiver lives as long as the process.
@@ -113,6 +131,16 @@ impl Store {
         if !core.cleared.is_empty() {
             self.drop_later(std::mem::take(&mut core.cleared));
         }
+    }
+
+    /// Sets how many bytes the logs of all shards may keep together.
+    pub fn set_log_budget(&self, bytes: usize) {
+        self.log_budget.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that the logs of all shards keep.
+    pub fn log_bytes(&self) -> usize {
+        self.log_bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes that all entries take, by the store's own account.

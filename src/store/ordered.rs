@@ -398,7 +398,9 @@ mod tests {
     #[test]
     fn a_scan_visits_what_is_there_throughout_however_the_table_changes() {
         let mut table = Ordered::default();
-        (0..3_000).for_each(|number| drop(table.insert(Number(number))));
+        (0..3_000).for_each(|number| {
+            table.insert(Number(number));
+        });
         let (mut seen, mut cursor, mut other, mut seed) = (vec![0; 3_000], Some(0), 3_000, 5);
         while let Some(from) = cursor {
             cursor = table.scan(from, 10, |item| {
@@ -424,7 +426,9 @@ mod tests {
     #[test]
     fn samples_are_even() {
         let mut table = Ordered::default();
-        (0..1_000).for_each(|number| drop(table.insert(Number(number))));
+        (0..1_000).for_each(|number| {
+            table.insert(Number(number));
+        });
         let (mut hits, mut seed) = (vec![0u32; 1_000], 9);
         for _ in 0..100_000 {
             let pos = table.sample(|| random(&mut seed)).unwrap();
@@ -446,7 +450,9 @@ mod tests {
             }
         }
         let mut table = Ordered::default();
-        (0..1_000).for_each(|_| drop(table.insert(Same)));
+        (0..1_000).for_each(|_| {
+            table.insert(Same);
+        });
         let mut visited = 0;
         assert_eq!(table.scan(0, 10, |_| visited += 1), None);
         assert_eq!(visited, 1_000);
@@ -468,7 +474,9 @@ mod tests {
             }
         }
         let mut table = Ordered::default();
-        (0..1_000).for_each(|number| drop(table.insert(Number(number))));
+        (0..1_000).for_each(|number| {
+            table.insert(Number(number));
+        });
         let mut even = Even(Vec::new());
         table.sweep(&mut usize::MAX.clone(), &mut even);
         assert_eq!((even.0.len(), table.len()), (500, 500));

@@ -63,6 +63,8 @@ pub struct Core {
     used_by: [usize; DATABASES as usize],
     /// Of `used`, what the store's account knows.
     pub(super) settled: usize,
+    /// Bytes of the log that the store's account knows.
+    pub(super) settled_log: usize,
     /// Changes since the start.
     pub changes: u64,
     /// Keys with a deadline, by database.
@@ -117,6 +119,7 @@ impl Shard {
             used: 0,
             used_by: [0; DATABASES as usize],
             settled: 0,
+            settled_log: 0,
             changes: 0,
             deadlines: [0; DATABASES as usize],
             soonest: u64::MAX,

@@ -74,7 +74,7 @@ pub fn choose(topology: &Topology, standing: &Standing<'_>) -> BTreeSet<NodeId> 
 mod tests {
     use super::*;
     use crate::{
-        change::{Change, tests::info},
+        change::{Change, Verdict, tests::info},
         ids::ClusterId,
         topology::Settings,
     };
@@ -105,7 +105,8 @@ mod tests {
     }
 
     fn kill(topology: &mut Topology, node: u8) {
-        topology.apply(&Change::End(info(node, 1).member())).unwrap();
+        let end = Change::End { member: info(node, 1).member(), by: Verdict::Itself };
+        topology.apply(&end).unwrap();
     }
 
     fn chosen(topology: &Topology, voters: &[u8], gone: &[u8]) -> BTreeSet<NodeId> {

@@ -14,11 +14,16 @@ use openraft::{
 use tokio::sync::watch;
 
 use super::{
+    Configuration,
     file::Stored,
     log::Log,
     types::{LogId, Membership, Snapshot, SnapshotMeta, Types},
 };
-use crate::{change::Change, ids::Version, topology::Topology};
+use crate::{
+    change::{Change, Outcome, Refused, Verdict},
+    ids::Version,
+    topology::Topology,
+};
 
 /// The newest topology that this node has applied, for all who read it.
 #[derive(Clone)]
@@ -56,7 +61,14 @@ impl Machine {
         Self { log, published, applied: None, membership: Membership::default() }
     }
 
-    fn apply_change(&self, change: &Change) -> Result<crate::Outcome, crate::Refused> {
+    fn apply_change(&self, change: &Change) -> Result<Outcome, Refused> {
+        // Whoever has decided that somebody is dead was asked under a configuration; another one, which the log has
+        // since, may have given that member a lease.
+        if let Change::End { by: Verdict::Council { term, index }, .. } = change
+            && Configuration::of(&self.membership).version > (*term, *index)
+        {
+            return Err(Refused::Stale);
+        }
         let mut next = Topology::clone(&self.published.topology.load());
         let before = next.version;
         let result = next.apply(change);

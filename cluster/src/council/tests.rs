@@ -23,7 +23,7 @@ use super::{
     *,
 };
 use crate::{
-    change::{Refused, tests::info},
+    change::{Refused, Verdict, tests::info},
     ids::{ClusterId, Member},
     topology::Address,
 };
@@ -305,11 +305,23 @@ async fn a_voter_that_is_gone_for_good_is_replaced() {
     let leader = cluster.node(1);
     cluster.stop(3).await;
     let dead = Member { node: NodeId([3; 20]), incarnation: crate::Incarnation(1) };
-    leader.propose(Change::End(dead)).await.unwrap();
+    leader.propose(Change::End { member: dead, by: Verdict::Itself }).await.unwrap();
     leader.reconcile(&BTreeSet::new()).await.unwrap();
     assert_eq!(leader.configuration().voters, ids(&[1, 2, 3]), "it may come back");
     leader.reconcile(&BTreeSet::from([dead.node])).await.unwrap();
     until(&leader, |council| council.configuration().voters == ids(&[1, 2, 4])).await;
+}
+
+#[tokio::test]
+async fn a_verdict_of_an_earlier_council_is_refused() {
+    let cluster = Cluster::of(3).await;
+    let leader = cluster.node(1);
+    let (term, index) = leader.configuration().version;
+    let end = |index| Change::End { member: node_info(3, 1).member(), by: Verdict::Council { term, index } };
+    assert_eq!(leader.propose(end(index - 1)).await, Err(ProposeError::Refused(Refused::Stale)));
+    assert!(leader.topology().load().is_alive(node_info(3, 1).member()));
+    leader.propose(end(index)).await.unwrap();
+    assert!(!leader.topology().load().is_alive(node_info(3, 1).member()));
 }
 
 #[tokio::test]

@@ -307,7 +307,7 @@ mod tests {
             ("copy a b db -1", "ERR DB index is out of range"),
             (
                 "copy a b db 4294967296",
-                "ERR value is out of range, must be between -2147483648 and 2147483647",
+                "ERR value is out of range, value must between -2147483648 and 2147483647",
             ),
             ("copy a a foo", "ERR syntax error"),
         ] {

@@ -222,7 +222,7 @@ impl<'a> HashRef<'a> {
     pub fn sample(self, mut random: impl FnMut() -> u64) -> Option<(Item<'a>, Item<'a>)> {
         match self {
             Self::Small(run) => {
-                let index = (u128::from(random()) * self.len() as u128 >> 64) as usize;
+                let index = ((u128::from(random()) * self.len() as u128) >> 64) as usize;
                 let field = packed::get(run, index * 2)?;
                 Some((field.value, packed::after(run, &field)?.value))
             }
