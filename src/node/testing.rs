@@ -81,7 +81,6 @@ pub(crate) fn node() -> Node {
         stats: Default::default(),
         memory: crate::memory::Memory::new(),
         slowlog: Default::default(),
-        memory: crate::memory::Memory::new(),
         acks: Default::default(),
         acked: Default::default(),
     };
