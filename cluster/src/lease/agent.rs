@@ -293,6 +293,7 @@ impl Agent {
         let newer = settled && self.raft.voters.stamp > beat.knows;
         Some(Answer {
             about: from.incarnation,
+            counter: beat.counter,
             sent: beat.sent,
             verdict,
             voters: newer.then(|| self.raft.voters.clone()),

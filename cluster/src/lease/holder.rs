@@ -41,8 +41,8 @@ pub struct Holder {
 struct Peer {
     /// Until when this member's promise counts.
     until: BootTime,
-    /// When anything was heard of it last; at first, when it was first beaten to.
-    heard: BootTime,
+    /// The newest beat that it has answered.
+    heard: u64,
     refused: bool,
 }
 
@@ -116,14 +116,14 @@ impl Holder {
             self.counter += 1;
             let peer = self.peers.entry(node).or_insert(Peer {
                 until: BootTime::NEVER,
-                heard: began,
+                heard: 0,
                 refused: false,
             });
             let beat = Beat {
                 counter: self.counter,
                 sent: began,
                 lease: self.lease,
-                silence: began.since(peer.heard),
+                heard: peer.heard,
                 knows: self.voters.stamp,
                 wall_ms,
             };
@@ -144,7 +144,7 @@ impl Holder {
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
-        peer.heard = peer.heard.max(now);
+        peer.heard = peer.heard.max(answer.counter);
         match answer.verdict {
             Verdict::Promise(lease) => peer.until = peer.until.max(answer.sent + less_drift(lease)),
             Verdict::Refused => peer.refused = true,

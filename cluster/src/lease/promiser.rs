@@ -53,8 +53,19 @@ struct Entry {
     /// The newest incarnation that has beaten here, and the counter of its newest beat.
     seen: Incarnation,
     counter: u64,
+    /// The oldest answer that it has not heard.
+    unheard: Option<Unheard>,
     /// The newest ask of this node, as leader.
     asked: (Incarnation, u64),
+}
+
+/// An answer of which the node has not said that it heard it, nor of any later one.
+struct Unheard {
+    /// To which beat.
+    counter: u64,
+    given: BootTime,
+    /// Since when it has surely left this process, noticed at a later beat.
+    left: Option<BootTime>,
 }
 
 /// The newest incarnation of a node that is never answered again, nor any older one.
@@ -76,6 +87,22 @@ impl Entry {
     /// Whether this incarnation is over for sure, without any promise being judged.
     fn is_over(&self, incarnation: Incarnation) -> bool {
         incarnation < self.known || incarnation < self.seen || (incarnation == self.known && !self.alive)
+    }
+
+    /// Whether the sender of this beat has not heard an answer that left a lease ago.
+    fn is_deaf(&mut self, now: BootTime, turn_began: BootTime, beat: &Beat, lease: Duration) -> bool {
+        let Some(unheard) = &mut self.unheard else {
+            return false;
+        };
+        if beat.heard >= unheard.counter {
+            self.unheard = None;
+            return false;
+        }
+        if unheard.left.is_none() && turn_began > unheard.given {
+            // Another turn has ended since the one that gave the answer.
+            unheard.left = Some(now);
+        }
+        unheard.left.is_some_and(|left| now.since(left) >= lease)
     }
 }
 
@@ -121,6 +148,7 @@ impl Promiser {
                 given: BootTime::NEVER,
                 seen: Incarnation(0),
                 counter: 0,
+                unheard: None,
                 asked: Default::default(),
             });
             if entry.known != known {
@@ -135,9 +163,10 @@ impl Promiser {
     /// Takes a beat that arrived not later than `now` and says what to answer; nothing to one that is not newer than
     /// the last, or whose sender does not hear the answers.
     ///
-    /// A sender that has heard nothing for a lease holds no part of its lease from this member. Were it answered each
+    /// A sender that hears no answer for a lease holds no part of its lease from this member. Were it answered each
     /// time, the promise would never end and nobody could take over from a node that is cut off on the way back only;
-    /// so it is answered once in two leases, which is enough to find out that the way is open again.
+    /// so it is answered once in two leases, which is enough to find out that the way is open again. The time counts
+    /// from when an answer has left for sure: this process may have been stopped with the answer in its hands.
     pub fn beat(&mut self, now: BootTime, from: Member, beat: &Beat) -> Option<Verdict> {
         let Some(entry) = self.nodes.get_mut(&from.node) else {
             return Some(Verdict::Unknown);
@@ -148,6 +177,7 @@ impl Promiser {
         if from.incarnation > entry.seen {
             entry.seen = from.incarnation;
             entry.counter = 0;
+            entry.unheard = None;
         }
         if beat.counter <= entry.counter {
             return None;
@@ -163,9 +193,14 @@ impl Promiser {
             return Some(Verdict::Refused);
         }
         let lease = beat.lease.min(MAX_LEASE);
-        if beat.silence >= lease && now.since(entry.given) < lease * 2 {
+        if entry.is_deaf(now, self.turn_began, beat, lease) && now.since(entry.given) < lease * 2 {
             return None;
         }
+        entry.unheard.get_or_insert(Unheard {
+            counter: beat.counter,
+            given: now,
+            left: None,
+        });
         entry.given = now;
         entry.until = entry.until.max(now + lease);
         Some(Verdict::Promise(lease))

@@ -64,8 +64,8 @@ pub struct Beat {
     pub sent: BootTime,
     /// How long a promise is wished for.
     pub lease: Duration,
-    /// How long the sender has heard nothing from the receiver.
-    pub silence: Duration,
+    /// The counter of the newest beat whose answer by the receiver the sender has heard; 0 for none.
+    pub heard: u64,
     /// The newest configuration of the council that the sender has heard of.
     pub knows: Stamp,
     /// The sender's wall clock in Unix milliseconds, by which the skew between nodes is measured.
@@ -77,6 +77,8 @@ pub struct Beat {
 pub struct Answer {
     /// The incarnation that had sent the beat.
     pub about: Incarnation,
+    /// The beat's own `counter`.
+    pub counter: u64,
     /// The beat's own `sent`.
     pub sent: BootTime,
     /// Whether there is a promise.
@@ -160,12 +162,13 @@ impl Wire {
                 put(bytes, beat.counter);
                 put(bytes, beat.sent.0);
                 put_millis(bytes, beat.lease);
-                put_millis(bytes, beat.silence);
+                put(bytes, beat.heard);
                 put_stamp(bytes, beat.knows);
                 put(bytes, beat.wall_ms);
             }
             Body::Answer(answer) => {
                 put(bytes, answer.about.0);
+                put(bytes, answer.counter);
                 put(bytes, answer.sent.0);
                 let (verdict, promise) = match answer.verdict {
                     Verdict::Promise(lease) => (1, lease),
@@ -263,12 +266,13 @@ fn read(kind: u8, fields: &mut Fields<'_>) -> Option<Datagram> {
             counter: fields.number()?,
             sent: BootTime(fields.number()?),
             lease: fields.millis()?,
-            silence: fields.millis()?,
+            heard: fields.number()?,
             knows: fields.stamp()?,
             wall_ms: fields.number()?,
         }),
         2 => Body::Answer(Answer {
             about: Incarnation(fields.number()?),
+            counter: fields.number()?,
             sent: BootTime(fields.number()?),
             verdict: fields.verdict()?,
             wall_ms: fields.number()?,
@@ -377,20 +381,21 @@ mod tests {
         let verdict =
             prop_oneof![millis().prop_map(Verdict::Promise), Just(Verdict::Refused), Just(Verdict::Unknown),];
         prop_oneof![
-            (any::<[u64; 3]>(), millis(), millis(), stamp()).prop_map(|(numbers, lease, silence, knows)| {
+            (any::<[u64; 4]>(), millis(), stamp()).prop_map(|(numbers, lease, knows)| {
                 Body::Beat(Beat {
                     counter: numbers[0],
                     sent: BootTime(numbers[1]),
                     lease,
-                    silence,
+                    heard: numbers[3],
                     knows,
                     wall_ms: numbers[2],
                 })
             }),
-            (any::<[u64; 3]>(), verdict, prop::option::of(voters())).prop_map(
+            (any::<[u64; 4]>(), verdict, prop::option::of(voters())).prop_map(
                 |(numbers, verdict, voters)| {
                     Body::Answer(Answer {
                         about: Incarnation(numbers[0]),
+                        counter: numbers[3],
                         sent: BootTime(numbers[1]),
                         verdict,
                         voters,

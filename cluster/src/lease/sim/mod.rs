@@ -31,7 +31,9 @@ fn assert_safe_and_live(plan: &Plan) {
 fn assert_needed_for_safety(mut plan: Plan, without: fn(&mut Rules)) {
     assert_safe_and_live(&plan);
     without(&mut plan.rules);
-    let violated = seeds(&plan).filter(|(_, story)| story.unsafe_lease.is_some()).count();
+    let violated = seeds(&plan)
+        .filter(|(_, story)| story.unsafe_lease.is_some())
+        .count();
     assert!(violated > 0, "no seed needs this rule");
 }
 
@@ -39,7 +41,9 @@ fn assert_needed_for_safety(mut plan: Plan, without: fn(&mut Rules)) {
 fn assert_needed_for_progress(mut plan: Plan, without: fn(&mut Rules)) {
     assert_safe_and_live(&plan);
     without(&mut plan.rules);
-    let starved = seeds(&plan).filter(|(_, story)| !story.starved.is_empty()).count();
+    let starved = seeds(&plan)
+        .filter(|(_, story)| !story.starved.is_empty())
+        .count();
     assert!(starved > 0, "no seed needs this rule");
 }
 
@@ -54,8 +58,15 @@ fn without_faults_everybody_has_a_lease_and_nobody_dies() {
 
 #[test]
 fn under_all_faults_at_once_the_dead_hold_no_lease_and_nobody_starves() {
-    let faults =
-        [Fault::Crash, Fault::Pause, Fault::Stall, Fault::Cut, Fault::Isolate, Fault::Elect, Fault::Reform];
+    let faults = [
+        Fault::Crash,
+        Fault::Pause,
+        Fault::Stall,
+        Fault::Cut,
+        Fault::Isolate,
+        Fault::Elect,
+        Fault::Reform,
+    ];
     assert_safe_and_live(&Plan::new(faults.map(|fault| (fault, anyone())).into()));
 }
 
@@ -126,13 +137,18 @@ fn clocks_may_drift_by_two_percent_and_no_more() {
     let mut plan = Plan::new(vec![(Fault::Isolate, vec![2, 3, 4, 5]), (Fault::Elect, anyone())]);
     assert_safe_and_live(&plan);
     plan.drift = 120_000;
-    let violated = seeds(&plan).filter(|(_, story)| story.unsafe_lease.is_some()).count();
+    let violated = seeds(&plan)
+        .filter(|(_, story)| story.unsafe_lease.is_some())
+        .count();
     assert!(violated > 0);
 }
 
 fn councils() -> Plan {
-    let mut plan =
-        Plan::new(vec![(Fault::Reform, anyone()), (Fault::Cut, anyone()), (Fault::Isolate, anyone())]);
+    let mut plan = Plan::new(vec![
+        (Fault::Reform, anyone()),
+        (Fault::Cut, anyone()),
+        (Fault::Isolate, anyone()),
+    ]);
     plan.every = (10, 60);
     plan
 }
@@ -149,18 +165,38 @@ fn answers_tell_of_a_newer_council() {
 
 #[test]
 fn members_tell_of_refusals_when_the_leader_that_asked_is_gone() {
-    let mut plan =
-        Plan::new(vec![(Fault::Isolate, vec![4, 5]), (Fault::Elect, vec![1]), (Fault::Cut, vec![4, 5])]);
-    plan.every = (10, 120);
+    let mut plan = Plan::new(vec![
+        (Fault::Isolate, vec![4, 5]),
+        (Fault::Elect, vec![1, 2, 3]),
+        (Fault::Isolate, vec![1, 2, 3]),
+        (Fault::Cut, vec![1, 2, 3, 4, 5]),
+    ]);
+    plan.every = (10, 60);
     plan.rules.give_up = false;
     assert_needed_for_progress(plan, |rules| rules.report = false);
+}
+
+#[test]
+fn a_node_that_members_have_refused_gives_its_incarnation_up_if_it_gets_no_lease() {
+    let mut plan = Plan::new(vec![
+        (Fault::Isolate, vec![4, 5]),
+        (Fault::Cut, vec![4, 5]),
+        (Fault::Lose, vec![2]),
+    ]);
+    plan.every = (20, 120);
+    assert_needed_for_progress(plan, |rules| rules.give_up = false);
+}
+
+#[test]
+fn what_one_council_decided_is_applied_before_the_next_one_counts() {
+    assert_needed_for_safety(councils(), |rules| rules.settle_first = false);
 }
 
 #[test]
 fn a_node_that_hears_nobody_is_dead_though_its_beats_arrive() {
     let mut plan = Plan::new(vec![(Fault::Deafen, vec![4, 5])]);
     plan.every = (5_000, 5_001);
-    assert_needed_for_progress(plan, |rules| rules.tell_silence = false);
+    assert_needed_for_progress(plan, |rules| rules.acknowledge = false);
 }
 
 #[test]

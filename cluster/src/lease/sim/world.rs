@@ -73,8 +73,8 @@ pub(super) struct Rules {
     pub told_of_councils: bool,
     /// Nobody counts by a council before it has applied what the council before it decided.
     pub settle_first: bool,
-    /// Beats tell how long their sender has heard nothing.
-    pub tell_silence: bool,
+    /// Beats tell which answers their sender has heard.
+    pub acknowledge: bool,
 }
 
 pub(super) const ALL_RULES: Rules = Rules {
@@ -88,7 +88,7 @@ pub(super) const ALL_RULES: Rules = Rules {
     both_majorities: true,
     told_of_councils: true,
     settle_first: true,
-    tell_silence: true,
+    acknowledge: true,
 };
 
 /// What may go wrong in the world.
@@ -599,12 +599,12 @@ impl World {
     /// Breaks the rules that are about what datagrams say.
     fn tamper(&mut self, from: u8, to: u8, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let rules = self.plan.rules;
-        if rules.report && rules.told_of_councils && rules.tell_silence {
+        if rules.report && rules.told_of_councils && rules.acknowledge {
             return Some(bytes);
         }
         let mut datagram = self.wire.decode(&bytes).unwrap();
         match &mut datagram.body {
-            Body::Beat(beat) if !rules.tell_silence => beat.silence = Duration::ZERO,
+            Body::Beat(beat) if !rules.acknowledge => beat.heard = beat.counter,
             Body::Answer(answer) if !rules.told_of_councils => answer.voters = None,
             Body::Ask(ask) => {
                 self.asked.insert((from, ask.about));
@@ -954,7 +954,7 @@ impl World {
                 counter: 1,
                 sent: BootTime(1),
                 lease: LEASE,
-                silence: Duration::ZERO,
+                heard: 0,
                 knows: Stamp::default(),
                 wall_ms: 0,
             }),
