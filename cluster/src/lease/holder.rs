@@ -173,3 +173,127 @@ impl Holder {
         if self.healthy && !self.over { self.beat_at } else { BootTime::FOREVER }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ids::Incarnation, lease::voters::Stamp};
+
+    const LEASE: Duration = Duration::from_millis(200);
+
+    fn ms(millis: u64) -> BootTime {
+        BootTime(1_000_000_000_000 + millis * 1_000_000)
+    }
+
+    fn node(node: u8) -> NodeId {
+        NodeId([node; 20])
+    }
+
+    fn voters(index: u64, old: &[u8], new: &[u8]) -> Voters {
+        Voters {
+            stamp: Stamp { term: 1, index },
+            old: old.iter().copied().map(node).collect(),
+            new: new.iter().copied().map(node).collect(),
+        }
+    }
+
+    fn holder() -> Holder {
+        let me = Member {
+            node: node(9),
+            incarnation: Incarnation(4),
+        };
+        let mut holder = Holder::new(ms(0), me, LEASE);
+        holder.hear_of(&voters(1, &[1, 2, 3], &[]));
+        holder.beats(ms(0), 0, |_, _| {});
+        holder
+    }
+
+    fn answer(sent: BootTime, verdict: Verdict) -> Answer {
+        Answer {
+            about: Incarnation(4),
+            counter: 1,
+            sent,
+            verdict,
+            voters: None,
+            wall_ms: 0,
+        }
+    }
+
+    fn promise(sent: BootTime) -> Answer {
+        answer(sent, Verdict::Promise(LEASE))
+    }
+
+    #[test]
+    fn a_majority_of_promises_is_a_lease_from_the_sending_less_the_drift() {
+        let mut holder = holder();
+        holder.answer(ms(30), node(1), &promise(ms(20)));
+        assert_eq!(holder.lease_until(), BootTime::NEVER);
+        holder.answer(ms(90), node(2), &promise(ms(0)));
+        assert_eq!(holder.lease_until(), ms(0) + less_drift(LEASE));
+        assert!(holder.lease_until() < ms(196));
+        holder.answer(ms(90), node(3), &promise(ms(50)));
+        assert_eq!(holder.lease_until(), ms(20) + less_drift(LEASE));
+    }
+
+    #[test]
+    fn what_is_not_a_promise_to_this_incarnation_by_a_member_does_not_count() {
+        let mut holder = holder();
+        holder.answer(ms(30), node(1), &promise(ms(20)));
+        holder.answer(ms(30), node(2), &answer(ms(20), Verdict::Refused));
+        holder.answer(ms(30), node(3), &answer(ms(20), Verdict::Unknown));
+        holder.answer(ms(30), node(7), &promise(ms(20)));
+        holder.answer(ms(30), node(3), &promise(ms(31)));
+        let older = Answer {
+            about: Incarnation(3),
+            ..promise(ms(20))
+        };
+        holder.answer(ms(30), node(3), &older);
+        assert_eq!(holder.lease_until(), BootTime::NEVER);
+    }
+
+    #[test]
+    fn a_newer_council_counts_from_when_it_is_heard_of_and_takes_nothing_away() {
+        let mut holder = holder();
+        holder.answer(ms(30), node(1), &promise(ms(20)));
+        holder.answer(ms(30), node(2), &promise(ms(20)));
+        let until = holder.lease_until();
+        let tells = Answer {
+            voters: Some(voters(2, &[1, 2, 3], &[3, 4, 5])),
+            ..promise(ms(60))
+        };
+        holder.answer(ms(70), node(1), &tells);
+        holder.answer(ms(70), node(2), &promise(ms(60)));
+        assert_eq!(holder.lease_until(), until);
+        let mut beaten = Vec::new();
+        holder.beats(ms(80), 0, |node, _| beaten.push(node));
+        assert_eq!(beaten, [1, 2, 3, 4, 5].map(node));
+        holder.answer(ms(90), node(4), &promise(ms(80)));
+        holder.answer(ms(90), node(5), &promise(ms(80)));
+        assert_eq!(holder.lease_until(), ms(60) + less_drift(LEASE));
+        holder.hear_of(&voters(1, &[1], &[]));
+        assert_eq!(holder.voters().stamp.index, 2);
+    }
+
+    #[test]
+    fn a_hung_node_and_an_incarnation_that_is_over_do_not_beat() {
+        let mut holder = holder();
+        let beats = |holder: &mut Holder, now| {
+            let mut count = 0;
+            holder.beats(now, 0, |_, _| count += 1);
+            count
+        };
+        assert_eq!(beats(&mut holder, ms(49)), 0);
+        assert_eq!(beats(&mut holder, ms(50)), 3);
+        holder.set_healthy(false);
+        assert_eq!(beats(&mut holder, ms(100)), 0);
+        holder.set_healthy(true);
+        assert_eq!(beats(&mut holder, ms(500)), 3);
+        assert_eq!(beats(&mut holder, ms(501)), 0);
+        holder.answer(ms(510), node(1), &promise(ms(500)));
+        holder.answer(ms(510), node(2), &promise(ms(500)));
+        assert_ne!(holder.lease_until(), BootTime::NEVER);
+        holder.end();
+        assert_eq!(beats(&mut holder, ms(600)), 0);
+        assert_eq!(holder.lease_until(), BootTime::NEVER);
+    }
+}

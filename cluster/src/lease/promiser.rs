@@ -135,7 +135,11 @@ impl Promiser {
     /// promised nothing that the quiet time does not cover.
     pub fn adopt(&mut self, now: BootTime, topology: &Topology) {
         let first = self.version == Version(0);
-        let promised = if first { BootTime::NEVER } else { now + topology.settings.lease() };
+        let promised = if first {
+            BootTime::NEVER
+        } else {
+            now + topology.settings.lease()
+        };
         self.version = topology.version;
         self.nodes.retain(|node, _| topology.nodes.contains_key(node));
         self.held.retain(|node, _| topology.nodes.contains_key(node));
@@ -224,7 +228,11 @@ impl Promiser {
             return;
         }
         if self.nodes.contains_key(&ask.about.node) {
-            let held = Held { about: ask.about.incarnation, asker: from.node, until: now + HOLD };
+            let held = Held {
+                about: ask.about.incarnation,
+                asker: from.node,
+                until: now + HOLD,
+            };
             self.held.insert(ask.about.node, held);
         }
     }
@@ -255,12 +263,19 @@ impl Promiser {
     pub fn judge(&mut self, persist: &mut Vec<Member>) {
         let mut held = std::mem::take(&mut self.held);
         held.retain(|node, ask| {
-            let about = Member { node: *node, incarnation: ask.about };
+            let about = Member {
+                node: *node,
+                incarnation: ask.about,
+            };
             if !self.may_refuse(about) {
                 return ask.until > self.turn_began;
             }
             if self.refusals.len() < MAX_REFUSALS || self.refusals.contains_key(node) {
-                let refusal = Refusal { incarnation: ask.about, durable: false, asker: Some(ask.asker) };
+                let refusal = Refusal {
+                    incarnation: ask.about,
+                    durable: false,
+                    asker: Some(ask.asker),
+                };
                 self.refusals.insert(*node, refusal);
                 persist.push(about);
             }
@@ -290,7 +305,10 @@ impl Promiser {
             let alive = |entry: &&Entry| entry.alive && entry.known <= refusal.incarnation;
             if self.nodes.get(node).filter(alive).is_some() {
                 self.report_at = self.turn_began + REPORT;
-                let member = Member { node: *node, incarnation: refusal.incarnation };
+                let member = Member {
+                    node: *node,
+                    incarnation: refusal.incarnation,
+                };
                 tell(member, refusal.asker);
             }
         }
@@ -298,9 +316,10 @@ impl Promiser {
 
     /// When there is something to judge or to tell even if nothing arrives.
     pub fn deadline(&self) -> BootTime {
-        let of_held = |(node, held): (&NodeId, &Held)| {
-            let promise = self.nodes.get(node).map_or(BootTime::FOREVER, |entry| entry.until);
-            promise.max(self.quiet_until).min(held.until)
+        let of_held = |(node, held): (&NodeId, &Held)| match self.nodes.get(node) {
+            Some(entry) if held.about <= entry.known => entry.until.max(self.quiet_until).min(held.until),
+            // It cannot be judged before more of the topology is known.
+            _ => held.until,
         };
         let held = self.held.iter().map(of_held).min();
         held.unwrap_or(BootTime::FOREVER).min(self.report_at)
@@ -308,17 +327,242 @@ impl Promiser {
 
     /// The refusals that must be on disk: what a file of them may be rewritten to.
     pub fn refusals(&self) -> impl Iterator<Item = Member> + '_ {
-        self.refusals.iter().map(|(node, refusal)| Member { node: *node, incarnation: refusal.incarnation })
+        self.refusals.iter().map(|(node, refusal)| Member {
+            node: *node,
+            incarnation: refusal.incarnation,
+        })
     }
 
     /// Forgets the refusals that the topology on this member's disk has settled: after a restart it begins with that
     /// topology at least, and those incarnations get no answer by it.
     pub fn prune(&mut self, durable: &Topology) {
         let removed = durable.version >= self.version;
-        self.refusals.retain(|node, refusal| match durable.nodes.get(node) {
-            Some(known) if known.state == NodeState::Alive => known.info.incarnation <= refusal.incarnation,
-            Some(known) => known.info.incarnation < refusal.incarnation,
-            None => !removed,
-        });
+        self.refusals
+            .retain(|node, refusal| match durable.nodes.get(node) {
+                Some(known) if known.state == NodeState::Alive => {
+                    known.info.incarnation <= refusal.incarnation
+                }
+                Some(known) => known.info.incarnation < refusal.incarnation,
+                None => !removed,
+            });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        change::Change,
+        ids::ClusterId,
+        lease::voters::Stamp,
+        topology::{Address, NodeInfo, Settings},
+    };
+
+    const LEASE: Duration = Duration::from_millis(200);
+
+    fn ms(millis: u64) -> BootTime {
+        BootTime(1_000_000_000_000 + millis * 1_000_000)
+    }
+
+    fn member(node: u8, incarnation: u64) -> Member {
+        Member {
+            node: NodeId([node; 20]),
+            incarnation: Incarnation(incarnation),
+        }
+    }
+
+    fn info(member: Member) -> NodeInfo {
+        NodeInfo {
+            id: member.node,
+            incarnation: member.incarnation,
+            address: Address {
+                host: "127.0.0.1".into(),
+                client_port: 1,
+                cluster_port: 1,
+                admin_port: 1,
+                bus_port: 1,
+            },
+            zone: String::new(),
+            weight: 1,
+        }
+    }
+
+    fn topology(members: &[Member]) -> Topology {
+        let mut topology = Topology::unfounded();
+        let found = Change::Found {
+            cluster: ClusterId([7; 20]),
+            settings: Settings::default(),
+            first: info(members[0]),
+        };
+        topology.apply(&found).unwrap();
+        for member in &members[1..] {
+            topology.apply(&Change::Admit(info(*member))).unwrap();
+        }
+        topology
+    }
+
+    /// A member that knows of nodes 1 and 2 and has been quiet for long enough.
+    fn promiser() -> Promiser {
+        let mut promiser = Promiser::new(ms(0), LEASE, []);
+        promiser.adopt(ms(0), &topology(&[member(1, 1), member(2, 1)]));
+        promiser.turn_began(ms(1_000));
+        promiser.reports(|_, _| {});
+        promiser
+    }
+
+    fn beat(counter: u64) -> Beat {
+        Beat {
+            counter,
+            sent: BootTime(1),
+            lease: LEASE,
+            heard: counter,
+            knows: Stamp::default(),
+            wall_ms: 0,
+        }
+    }
+
+    fn ask(promiser: &mut Promiser, now: BootTime, counter: u64, about: Member) -> Vec<Member> {
+        let ask = Ask {
+            counter,
+            about,
+            council: Stamp::default(),
+        };
+        promiser.ask(now, member(1, 1), &ask);
+        let mut persist = Vec::new();
+        promiser.judge(&mut persist);
+        persist
+    }
+
+    fn told(promiser: &mut Promiser) -> Vec<Member> {
+        let mut told = Vec::new();
+        promiser.reports(|about, _| told.push(about));
+        told
+    }
+
+    #[test]
+    fn a_beat_that_waited_in_the_socket_counts_before_its_promise_is_judged() {
+        let mut promiser = promiser();
+        let promise = Some(Verdict::Promise(LEASE));
+        assert_eq!(promiser.beat(ms(1_000), member(2, 1), &beat(1)), promise);
+        // The turn began while the promise held; the process was stopped and reads the next beat much later.
+        promiser.turn_began(ms(1_199));
+        assert!(!promiser.may_refuse(member(2, 1)));
+        assert_eq!(promiser.beat(ms(5_000), member(2, 1), &beat(2)), promise);
+        promiser.turn_began(ms(5_199));
+        assert!(!promiser.may_refuse(member(2, 1)));
+        promiser.turn_began(ms(5_200));
+        assert!(promiser.may_refuse(member(2, 1)));
+    }
+
+    #[test]
+    fn a_refusal_is_told_only_when_it_is_on_disk_and_binds_from_the_decision_on() {
+        let mut promiser = promiser();
+        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(2, 1)), [member(2, 1)]);
+        assert_eq!(told(&mut promiser), []);
+        assert_eq!(
+            promiser.beat(ms(1_001), member(2, 1), &beat(1)),
+            Some(Verdict::Refused)
+        );
+        promiser.persisted(member(2, 1));
+        assert_eq!(told(&mut promiser), [member(2, 1)]);
+        let mut restarted = Promiser::new(ms(2_000), LEASE, promiser.refusals());
+        restarted.adopt(ms(2_000), &topology(&[member(1, 1), member(2, 1)]));
+        assert_eq!(
+            restarted.beat(ms(2_001), member(2, 1), &beat(2)),
+            Some(Verdict::Refused)
+        );
+    }
+
+    #[test]
+    fn an_ask_waits_for_the_promise_to_run_out_but_not_for_long() {
+        let waiting = || {
+            let mut promiser = promiser();
+            promiser.beat(ms(1_000), member(2, 1), &beat(1));
+            promiser
+        };
+        let mut promiser = waiting();
+        assert_eq!(ask(&mut promiser, ms(1_150), 1, member(2, 1)), []);
+        assert_eq!(promiser.deadline(), ms(1_200));
+        let mut persist = Vec::new();
+        promiser.turn_began(ms(1_200));
+        promiser.judge(&mut persist);
+        assert_eq!(persist, [member(2, 1)]);
+
+        let mut promiser = waiting();
+        assert_eq!(ask(&mut promiser, ms(1_050), 1, member(2, 1)), []);
+        promiser.turn_began(ms(1_150));
+        promiser.judge(&mut persist);
+        promiser.turn_began(ms(1_300));
+        promiser.judge(&mut persist);
+        assert_eq!(persist.len(), 1);
+    }
+
+    #[test]
+    fn an_ask_about_an_incarnation_that_is_not_known_yet_does_not_keep_the_thread_busy() {
+        let mut promiser = promiser();
+        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(2, 5)), []);
+        assert_eq!(promiser.deadline(), ms(1_000) + HOLD);
+    }
+
+    #[test]
+    fn beats_and_asks_that_are_not_newer_change_nothing() {
+        let mut promiser = promiser();
+        promiser.beat(ms(1_000), member(2, 1), &beat(7));
+        assert_eq!(promiser.beat(ms(1_100), member(2, 1), &beat(7)), None);
+        assert_eq!(promiser.beat(ms(1_100), member(2, 1), &beat(6)), None);
+        promiser.turn_began(ms(1_200));
+        assert!(promiser.may_refuse(member(2, 1)));
+        assert_eq!(ask(&mut promiser, ms(1_200), 3, member(1, 1)).len(), 1);
+        assert_eq!(ask(&mut promiser, ms(1_200), 3, member(2, 1)), []);
+    }
+
+    #[test]
+    fn a_newer_incarnation_ends_the_promise_to_the_older_one_at_once() {
+        let mut promiser = promiser();
+        promiser.beat(ms(1_000), member(2, 1), &beat(1));
+        assert!(!promiser.may_refuse(member(2, 1)));
+        assert_eq!(
+            promiser.beat(ms(1_001), member(2, 2), &beat(1)),
+            Some(Verdict::Unknown)
+        );
+        assert!(promiser.may_refuse(member(2, 1)));
+        assert_eq!(
+            promiser.beat(ms(1_002), member(2, 1), &beat(2)),
+            Some(Verdict::Refused)
+        );
+    }
+
+    #[test]
+    fn an_incarnation_that_was_just_admitted_has_a_lease_of_time_for_its_first_beat() {
+        let mut promiser = promiser();
+        promiser.adopt(ms(1_100), &topology(&[member(1, 1), member(2, 1), member(3, 1)]));
+        promiser.turn_began(ms(1_299));
+        assert!(!promiser.may_refuse(member(3, 1)));
+        promiser.turn_began(ms(1_300));
+        assert!(promiser.may_refuse(member(3, 1)));
+    }
+
+    #[test]
+    fn strangers_get_no_promise_and_no_memory() {
+        let mut promiser = promiser();
+        assert_eq!(
+            promiser.beat(ms(1_000), member(9, 1), &beat(1)),
+            Some(Verdict::Unknown)
+        );
+        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(9, 1)), []);
+        assert_eq!(promiser.nodes.len(), 2);
+    }
+
+    #[test]
+    fn refusals_go_only_when_the_topology_on_disk_has_settled_them() {
+        let mut promiser = promiser();
+        ask(&mut promiser, ms(1_000), 1, member(2, 1));
+        promiser.prune(&topology(&[member(1, 1), member(2, 1)]));
+        assert_eq!(promiser.refusals().count(), 1);
+        // An older topology that does not know the node yet says nothing.
+        promiser.prune(&topology(&[member(1, 1)]));
+        assert_eq!(promiser.refusals().count(), 1);
+        promiser.prune(&topology(&[member(1, 1), member(2, 1), member(2, 2)]));
+        assert_eq!(promiser.refusals().count(), 0);
     }
 }

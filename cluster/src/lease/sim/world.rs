@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    change::{Change, Verdict},
+    change::Change,
     ids::{ClusterId, Incarnation, Member, NodeId},
     lease::{
         BootTime,
@@ -26,11 +26,11 @@ use crate::{
     topology::{Address, NodeInfo, NodeState, Settings, Topology},
 };
 
-pub(super) const MS: u64 = 1_000_000;
+const MS: u64 = 1_000_000;
 const LEASE: Duration = Duration::from_millis(200);
 
 /// A stream of numbers that follows from its seed (splitmix64).
-pub(super) struct Rng(u64);
+struct Rng(u64);
 
 impl Rng {
     fn next(&mut self) -> u64 {
@@ -77,7 +77,7 @@ pub(super) struct Rules {
     pub acknowledge: bool,
 }
 
-pub(super) const ALL_RULES: Rules = Rules {
+const ALL_RULES: Rules = Rules {
     quiet_start: true,
     durable: true,
     no_proof: true,
@@ -131,6 +131,8 @@ pub(super) struct Plan {
     pub lost: u64,
     pub twice: u64,
     pub late: u64,
+    /// Entries of the log are applied up to so many milliseconds late.
+    pub apply_lag: u64,
     /// How long faults go on, and how long the world is left in peace then, in milliseconds.
     pub troubled: u64,
     pub peace: u64,
@@ -147,6 +149,7 @@ impl Plan {
             lost: 2,
             twice: 2,
             late: 2,
+            apply_lag: 15,
             troubled: 4_000,
             peace: 3_000,
         }
@@ -164,25 +167,55 @@ pub(super) struct Story {
     pub unsafe_lease: Option<String>,
     /// At the end, who is up without a lease, or down and alive by the topology.
     pub starved: Vec<Member>,
-    /// Leaders that an elector's call made.
+    /// How many leaders were made by a call for election.
     pub called: u32,
-    /// Beats that members answered or not.
-    pub datagrams: u64,
 }
 
 enum Event {
-    Deliver { to: u8, from: u8, bytes: Vec<u8> },
-    Begin { node: u8, life: u64 },
-    Read { node: u8, life: u64 },
-    End { node: u8, life: u64 },
-    Persisted { node: u8, life: u64, member: Member },
-    Start { node: u8 },
-    Apply { node: u8 },
-    Hear { node: u8 },
+    Deliver {
+        to: u8,
+        from: u8,
+        bytes: Vec<u8>,
+    },
+    Begin {
+        node: u8,
+        life: u64,
+    },
+    Read {
+        node: u8,
+        life: u64,
+    },
+    End {
+        node: u8,
+        life: u64,
+    },
+    Persisted {
+        node: u8,
+        life: u64,
+        member: Member,
+    },
+    Start {
+        node: u8,
+    },
+    Apply {
+        node: u8,
+    },
+    Hear {
+        node: u8,
+    },
     Advance,
-    Admit { node: u8 },
-    Lead { node: u8, term: u64 },
-    Propose { term: u64, council: Stamp, change: Change },
+    Admit {
+        node: u8,
+    },
+    Lead {
+        node: u8,
+        term: u64,
+    },
+    Propose {
+        term: u64,
+        council: Stamp,
+        change: Change,
+    },
     Fault,
 }
 
@@ -194,6 +227,7 @@ struct Machine {
     refusals: Vec<Member>,
     /// How much of the log it has applied, durably, and what its Raft says.
     applied: usize,
+    applying: bool,
     raft: RaftView,
     /// Counts processes, so that events for an earlier one are told apart.
     life: u64,
@@ -208,7 +242,10 @@ struct Machine {
 impl Machine {
     fn reading(&self, now: u64) -> Reading {
         let drift = (now as i128 * i128::from(self.ppm) / 1_000_000) as i64;
-        Reading { boot: BootTime((self.offset + now).wrapping_add_signed(drift)), wall_ms: now / MS }
+        Reading {
+            boot: BootTime((self.offset + now).wrapping_add_signed(drift)),
+            wall_ms: now / MS,
+        }
     }
 
     /// When this machine's clock shows `time`, or a little later.
@@ -295,8 +332,16 @@ impl World {
     fn new(seed: u64, plan: Plan) -> Self {
         let mut rng = Rng(seed);
         let mut topology = Topology::unfounded();
-        let settings = Settings { shards: 1, orphan_timeout_ms: 0, ..Settings::default() };
-        let found = Change::Found { cluster: ClusterId([7; 20]), settings, first: info(1, 1) };
+        let settings = Settings {
+            shards: 1,
+            orphan_timeout_ms: 0,
+            ..Settings::default()
+        };
+        let found = Change::Found {
+            cluster: ClusterId([7; 20]),
+            settings,
+            first: info(1, 1),
+        };
         topology.apply(&found).unwrap();
         for node in 2..=plan.nodes {
             topology.apply(&Change::Admit(info(node, 1))).unwrap();
@@ -306,7 +351,12 @@ impl World {
             old: (1..=plan.nodes.min(3)).map(id).collect(),
             new: Vec::new(),
         };
-        let raft = RaftView { term: 1, leader: Some(id(1)), voters: voters.clone(), settled: true };
+        let raft = RaftView {
+            term: 1,
+            leader: Some(id(1)),
+            voters: voters.clone(),
+            settled: true,
+        };
         let machines = (0..=plan.nodes)
             .map(|_| Machine {
                 offset: rng.range(1 << 30, 1 << 40),
@@ -314,6 +364,7 @@ impl World {
                 incarnation: 0,
                 refusals: Vec::new(),
                 applied: 0,
+                applying: false,
                 raft: raft.clone(),
                 life: 0,
                 process: None,
@@ -410,7 +461,11 @@ impl World {
             Event::Advance => self.advance(),
             Event::Admit { node } => self.admit(node),
             Event::Lead { node, term } => self.lead(node, term),
-            Event::Propose { term, council, change } => self.propose(term, council, &change),
+            Event::Propose {
+                term,
+                council,
+                change,
+            } => self.propose(term, council, &change),
             Event::Fault => self.fault(),
         }
     }
@@ -432,17 +487,26 @@ impl World {
         machine.socket.clear();
         machine.paused_until = 0;
         machine.raft.leader = None;
-        let me = Member { node: id(node), incarnation: Incarnation(machine.incarnation) };
+        let me = Member {
+            node: id(node),
+            incarnation: Incarnation(machine.incarnation),
+        };
         let quiet = if rules.quiet_start { LEASE } else { Duration::ZERO };
         if !rules.durable {
             machine.refusals.clear();
         }
-        let mut agent = Agent::new(machine.reading(now).boot, me, wire, quiet, machine.refusals.clone());
+        let mut agent = Agent::new(
+            machine.reading(now).boot,
+            me,
+            wire,
+            quiet,
+            machine.refusals.clone(),
+        );
         agent.adopt(machine.reading(now).boot, topology);
         machine.process = Some(agent);
         self.wake(node);
         self.after(0, Event::Admit { node });
-        self.after(MS, Event::Apply { node });
+        self.apply_later(node);
         self.after(MS, Event::Hear { node });
     }
 
@@ -488,8 +552,11 @@ impl World {
         machine.began = Some(began);
         let stall = std::mem::take(&mut machine.stall);
         let Some(agent) = &mut machine.process else { return };
-        let adopted =
-            if backdate { BootTime(began.boot.0 - 2 * LEASE.as_nanos() as u64) } else { began.boot };
+        let adopted = if backdate {
+            BootTime(began.boot.0 - 2 * LEASE.as_nanos() as u64)
+        } else {
+            began.boot
+        };
         machine.raft.settled = settled;
         agent.see_raft(adopted, &machine.raft);
         agent.adopt(began.boot, topology);
@@ -523,7 +590,10 @@ impl World {
         let Some(agent) = &mut machine.process else { return };
         agent.turn_end(if rules.judge_by_beginning { began } else { reading });
         let outbox = agent.outbox_mut();
-        let datagrams: Vec<_> = outbox.datagrams().map(|(to, bytes)| (to, bytes.to_vec())).collect();
+        let datagrams: Vec<_> = outbox
+            .datagrams()
+            .map(|(to, bytes)| (to, bytes.to_vec()))
+            .collect();
         let persist = std::mem::take(&mut outbox.persist);
         let dead = std::mem::take(&mut outbox.dead);
         let (elect, draw, council) = (outbox.elect, outbox.draw, outbox.council);
@@ -548,8 +618,15 @@ impl World {
         }
         for member in dead {
             let delay = self.rng.range(MS, 10 * MS);
-            let change = Change::End { member, by: Verdict::Itself };
-            self.after(delay, Event::Propose { term, council, change });
+            let change = Change::End(member);
+            self.after(
+                delay,
+                Event::Propose {
+                    term,
+                    council,
+                    change,
+                },
+            );
         }
         if elect {
             self.after(5 * MS, Event::Lead { node, term });
@@ -573,13 +650,15 @@ impl World {
             return;
         }
         machine.incarnation += 1;
-        let me = Member { node: id(node), incarnation: Incarnation(machine.incarnation) };
+        let me = Member {
+            node: id(node),
+            incarnation: Incarnation(machine.incarnation),
+        };
         agent.reincarnate(boot, me);
         self.after(MS, Event::Admit { node });
     }
 
     fn send(&mut self, from: u8, to: u8, bytes: Vec<u8>) {
-        self.story.datagrams += 1;
         let bytes = match self.tamper(from, to, bytes) {
             Some(bytes) if self.passes(from, to) => bytes,
             _ => return,
@@ -589,7 +668,11 @@ impl World {
             if self.rng.percent(self.plan.lost) {
                 continue;
             }
-            let most = if self.rng.percent(self.plan.late) { 200 * MS } else { 2 * MS };
+            let most = if self.rng.percent(self.plan.late) {
+                200 * MS
+            } else {
+                2 * MS
+            };
             let delay = self.rng.range(50_000, most);
             let bytes = bytes.clone();
             self.after(delay, Event::Deliver { to, from, bytes });
@@ -635,8 +718,9 @@ impl World {
         if self.dead.contains(&me) && agent.lease_until() > clock {
             let left = agent.lease_until().since(clock);
             let when = self.now / MS;
-            self.story.unsafe_lease =
-                Some(format!("at {when} ms {me} was declared dead and has a lease for {left:?}"));
+            self.story.unsafe_lease = Some(format!(
+                "at {when} ms {me} was declared dead and has a lease for {left:?}"
+            ));
         }
     }
 
@@ -645,8 +729,14 @@ impl World {
         for node in 1..=self.plan.nodes {
             let machine = &self.machines[usize::from(node)];
             let clock = machine.reading(self.now).boot;
-            let me = Member { node: id(node), incarnation: Incarnation(machine.incarnation) };
-            let deaf = self.cuts.iter().any(|((_, to), until)| *to == node && *until > self.now);
+            let me = Member {
+                node: id(node),
+                incarnation: Incarnation(machine.incarnation),
+            };
+            let deaf = self
+                .cuts
+                .iter()
+                .any(|((_, to), until)| *to == node && *until > self.now);
             let known = &newest.nodes[&id(node)];
             let settled = match &machine.process {
                 // A node that hears nobody has no lease; then it must be dead.
@@ -672,11 +762,11 @@ impl World {
         let mut next = Topology::clone(self.log.last().unwrap());
         if next.apply(change).is_ok() {
             self.commit(next);
-            if let Change::End { member, .. } = change {
+            if let Change::End(member) = change {
                 self.declare(*member);
             }
         }
-        if let (Change::End { member, .. }, false) = (change, self.plan.rules.no_readmission) {
+        if let (Change::End(member), false) = (change, self.plan.rules.no_readmission) {
             let mut next = Topology::clone(self.log.last().unwrap());
             let node = next.nodes.get_mut(&member.node).unwrap();
             if node.info.member() == *member {
@@ -690,8 +780,7 @@ impl World {
     fn commit(&mut self, next: Topology) {
         self.log.push(Arc::new(next));
         for node in 1..=self.plan.nodes {
-            let delay = self.rng.range(MS / 2, 15 * MS);
-            self.after(delay, Event::Apply { node });
+            self.apply_later(node);
         }
     }
 
@@ -705,14 +794,23 @@ impl World {
         self.leader.is_some_and(|leader| self.reaches(leader, node))
     }
 
+    fn apply_later(&mut self, node: u8) {
+        let delay = self.rng.range(MS / 2, self.plan.apply_lag * MS);
+        if !std::mem::replace(&mut self.machine(node).applying, true) {
+            self.after(delay, Event::Apply { node });
+        }
+    }
+
+    /// A node applies some of what it has not applied yet.
     fn apply(&mut self, node: u8) {
+        self.machine(node).applying = false;
         if self.machines[usize::from(node)].process.is_none() {
             return;
         }
-        let behind = self.machines[usize::from(node)].applied + 1 < self.log.len();
-        if behind && self.hears_leader(node) {
-            let machine = self.machine(node);
-            machine.applied += 1;
+        let behind = self.log.len() - 1 - self.machines[usize::from(node)].applied;
+        if behind > 0 && self.hears_leader(node) {
+            let some = self.rng.range(1, behind as u64 + 1) as usize;
+            self.machine(node).applied += some;
             let topology = self.log[self.machines[usize::from(node)].applied].clone();
             // What is applied is on disk here, so settled refusals go.
             let now = self.now;
@@ -726,7 +824,7 @@ impl World {
             self.wake(node);
         }
         if self.machines[usize::from(node)].applied + 1 < self.log.len() {
-            self.after(10 * MS, Event::Apply { node });
+            self.apply_later(node);
         }
     }
 
@@ -734,7 +832,10 @@ impl World {
     fn settled(&self, node: u8) -> bool {
         let machine = &self.machines[usize::from(node)];
         let known = machine.raft.voters.stamp;
-        let at = self.councils.iter().rposition(|(voters, _)| voters.stamp == known);
+        let at = self
+            .councils
+            .iter()
+            .rposition(|(voters, _)| voters.stamp == known);
         at.is_some_and(|at| at == 0 || machine.applied + 1 >= self.councils[at - 1].1)
     }
 
@@ -746,7 +847,10 @@ impl World {
         if self.hears_leader(node) {
             let (term, leader) = (self.term, self.leader.map(id));
             let known = self.machines[usize::from(node)].raft.voters.stamp;
-            let at = self.councils.iter().rposition(|(voters, _)| voters.stamp == known);
+            let at = self
+                .councils
+                .iter()
+                .rposition(|(voters, _)| voters.stamp == known);
             let next = at.map_or(0, |at| (at + 1).min(self.councils.len() - 1));
             let voters = self.councils[next].0.clone();
             let machine = self.machine(node);
@@ -804,13 +908,20 @@ impl World {
         }
         self.committed = self.councils.len();
         if !own.new.is_empty() {
-            let next = Voters { stamp: self.next_stamp(), old: own.new, new: Vec::new() };
+            let next = Voters {
+                stamp: self.next_stamp(),
+                old: own.new,
+                new: Vec::new(),
+            };
             self.append(leader, next);
         }
     }
 
     fn next_stamp(&self) -> Stamp {
-        Stamp { term: self.term, index: self.councils.last().unwrap().0.stamp.index + 1 }
+        Stamp {
+            term: self.term,
+            index: self.councils.last().unwrap().0.stamp.index + 1,
+        }
     }
 
     fn append(&mut self, leader: u8, voters: Voters) {
@@ -917,7 +1028,7 @@ impl World {
         }
     }
 
-    /// One voter is replaced by a node that does not vote yet.
+    /// One or two voters are replaced by nodes that do not vote yet.
     fn reform(&mut self) {
         let Some(leader) = self.leader.filter(|leader| self.leads(*leader)) else {
             return;
@@ -926,17 +1037,41 @@ impl World {
         if !own.new.is_empty() || self.committed != self.councils.len() {
             return;
         }
-        let others: Vec<u8> = (1..=self.plan.nodes).filter(|node| !own.contains(id(*node))).collect();
-        let leaving: Vec<NodeId> = own.old.iter().copied().filter(|node| *node != id(leader)).collect();
+        let others: Vec<u8> = (1..=self.plan.nodes)
+            .filter(|node| !own.contains(id(*node)))
+            .collect();
+        let leaving: Vec<NodeId> = own
+            .old
+            .iter()
+            .copied()
+            .filter(|node| *node != id(leader))
+            .collect();
         if others.is_empty() || leaving.is_empty() {
             return;
         }
         let joins = others[self.rng.range(0, others.len() as u64) as usize];
         let leaves = leaving[self.rng.range(0, leaving.len() as u64) as usize];
+        let both = self.rng.percent(50) && others.len() == leaving.len();
+        let replaced = |node: NodeId| {
+            if both {
+                leaving.contains(&node)
+            } else {
+                node == leaves
+            }
+        };
         let mut new = own.old.clone();
-        new.retain(|node| *node != leaves);
-        new.push(id(joins));
-        let joint = Voters { stamp: self.next_stamp(), old: own.old, new };
+        new.retain(|node| !replaced(*node));
+        new.extend(
+            others
+                .iter()
+                .filter(|node| both || **node == joins)
+                .map(|node| id(*node)),
+        );
+        let joint = Voters {
+            stamp: self.next_stamp(),
+            old: own.old,
+            new,
+        };
         self.append(leader, joint);
     }
 
@@ -948,7 +1083,10 @@ impl World {
         }
         let machine = &self.machines[usize::from(node)];
         let proof = Datagram {
-            from: Member { node: id(node), incarnation: Incarnation(machine.incarnation + 1) },
+            from: Member {
+                node: id(node),
+                incarnation: Incarnation(machine.incarnation + 1),
+            },
             to: id(node),
             body: Body::Beat(Beat {
                 counter: 1,
@@ -961,10 +1099,20 @@ impl World {
         };
         for to in 1..=self.plan.nodes {
             let mut bytes = Vec::new();
-            let proof = Datagram { to: id(to), ..proof.clone() };
+            let proof = Datagram {
+                to: id(to),
+                ..proof.clone()
+            };
             self.wire.encode(&proof, &mut bytes);
             if to != node {
-                self.after(MS, Event::Deliver { to, from: node, bytes });
+                self.after(
+                    MS,
+                    Event::Deliver {
+                        to,
+                        from: node,
+                        bytes,
+                    },
+                );
             }
         }
     }
