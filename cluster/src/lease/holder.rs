@@ -15,7 +15,7 @@ use crate::{
     lease::{
         BEAT, BootTime, less_drift,
         voters::Voters,
-        wire::{Answer, Beat, Verdict},
+        wire::{Answer, Beat, Reply},
     },
 };
 
@@ -114,11 +114,8 @@ impl Holder {
         self.beat_at = if on_time > began { on_time } else { began + BEAT };
         for node in self.voters.nodes() {
             self.counter += 1;
-            let peer = self.peers.entry(node).or_insert(Peer {
-                until: BootTime::NEVER,
-                heard: 0,
-                refused: false,
-            });
+            let peer =
+                self.peers.entry(node).or_insert(Peer { until: BootTime::NEVER, heard: 0, refused: false });
             let beat = Beat {
                 counter: self.counter,
                 sent: began,
@@ -138,17 +135,17 @@ impl Holder {
         }
         // A member that does not promise may know of this incarnation's death, and of a council that was made after it:
         // others of that council may not know yet, and their promises must not count by it.
-        if let (Verdict::Promise(_), Some(voters)) = (answer.verdict, &answer.voters) {
+        if let (Reply::Promise(_), Some(voters)) = (answer.reply, &answer.voters) {
             self.hear_of(voters);
         }
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
         peer.heard = peer.heard.max(answer.counter);
-        match answer.verdict {
-            Verdict::Promise(lease) => peer.until = peer.until.max(answer.sent + less_drift(lease)),
-            Verdict::Refused => peer.refused = true,
-            Verdict::Unknown => {}
+        match answer.reply {
+            Reply::Promise(lease) => peer.until = peer.until.max(answer.sent + less_drift(lease)),
+            Reply::Refused => peer.refused = true,
+            Reply::Unknown => {}
         }
         let until = |node: NodeId| self.peers.get(&node).map_or(BootTime::NEVER, |peer| peer.until);
         self.until = self.until.max(self.voters.majority_until(until));
@@ -198,29 +195,19 @@ mod tests {
     }
 
     fn holder() -> Holder {
-        let me = Member {
-            node: node(9),
-            incarnation: Incarnation(4),
-        };
+        let me = Member { node: node(9), incarnation: Incarnation(4) };
         let mut holder = Holder::new(ms(0), me, LEASE);
         holder.hear_of(&voters(1, &[1, 2, 3], &[]));
         holder.beats(ms(0), 0, |_, _| {});
         holder
     }
 
-    fn answer(sent: BootTime, verdict: Verdict) -> Answer {
-        Answer {
-            about: Incarnation(4),
-            counter: 1,
-            sent,
-            verdict,
-            voters: None,
-            wall_ms: 0,
-        }
+    fn answer(sent: BootTime, reply: Reply) -> Answer {
+        Answer { about: Incarnation(4), counter: 1, sent, reply, voters: None, wall_ms: 0 }
     }
 
     fn promise(sent: BootTime) -> Answer {
-        answer(sent, Verdict::Promise(LEASE))
+        answer(sent, Reply::Promise(LEASE))
     }
 
     #[test]
@@ -239,14 +226,11 @@ mod tests {
     fn what_is_not_a_promise_to_this_incarnation_by_a_member_does_not_count() {
         let mut holder = holder();
         holder.answer(ms(30), node(1), &promise(ms(20)));
-        holder.answer(ms(30), node(2), &answer(ms(20), Verdict::Refused));
-        holder.answer(ms(30), node(3), &answer(ms(20), Verdict::Unknown));
+        holder.answer(ms(30), node(2), &answer(ms(20), Reply::Refused));
+        holder.answer(ms(30), node(3), &answer(ms(20), Reply::Unknown));
         holder.answer(ms(30), node(7), &promise(ms(20)));
         holder.answer(ms(30), node(3), &promise(ms(31)));
-        let older = Answer {
-            about: Incarnation(3),
-            ..promise(ms(20))
-        };
+        let older = Answer { about: Incarnation(3), ..promise(ms(20)) };
         holder.answer(ms(30), node(3), &older);
         assert_eq!(holder.lease_until(), BootTime::NEVER);
     }
@@ -257,10 +241,7 @@ mod tests {
         holder.answer(ms(30), node(1), &promise(ms(20)));
         holder.answer(ms(30), node(2), &promise(ms(20)));
         let until = holder.lease_until();
-        let tells = Answer {
-            voters: Some(voters(2, &[1, 2, 3], &[3, 4, 5])),
-            ..promise(ms(60))
-        };
+        let tells = Answer { voters: Some(voters(2, &[1, 2, 3], &[3, 4, 5])), ..promise(ms(60)) };
         holder.answer(ms(70), node(1), &tells);
         holder.answer(ms(70), node(2), &promise(ms(60)));
         assert_eq!(holder.lease_until(), until);

@@ -16,7 +16,7 @@ use crate::{
     ids::{Incarnation, Member, NodeId, Version},
     lease::{
         BEAT, BootTime, MAX_LEASE,
-        wire::{Ask, Beat, Verdict},
+        wire::{Ask, Beat, Reply},
     },
     topology::{NodeState, Topology},
 };
@@ -135,11 +135,7 @@ impl Promiser {
     /// promised nothing that the quiet time does not cover.
     pub fn adopt(&mut self, now: BootTime, topology: &Topology) {
         let first = self.version == Version(0);
-        let promised = if first {
-            BootTime::NEVER
-        } else {
-            now + topology.settings.lease()
-        };
+        let promised = if first { BootTime::NEVER } else { now + topology.settings.lease() };
         self.version = topology.version;
         self.nodes.retain(|node, _| topology.nodes.contains_key(node));
         self.held.retain(|node, _| topology.nodes.contains_key(node));
@@ -171,12 +167,12 @@ impl Promiser {
     /// time, the promise would never end and nobody could take over from a node that is cut off on the way back only;
     /// so it is answered once in two leases, which is enough to find out that the way is open again. The time counts
     /// from when an answer has left for sure: this process may have been stopped with the answer in its hands.
-    pub fn beat(&mut self, now: BootTime, from: Member, beat: &Beat) -> Option<Verdict> {
+    pub fn beat(&mut self, now: BootTime, from: Member, beat: &Beat) -> Option<Reply> {
         let Some(entry) = self.nodes.get_mut(&from.node) else {
-            return Some(Verdict::Unknown);
+            return Some(Reply::Unknown);
         };
         if from.incarnation < entry.seen {
-            return Some(Verdict::Refused);
+            return Some(Reply::Refused);
         }
         if from.incarnation > entry.seen {
             entry.seen = from.incarnation;
@@ -190,24 +186,20 @@ impl Promiser {
         if from.incarnation > entry.known {
             // It holds the lock of the data directory: the older incarnation is dead.
             entry.until = BootTime::NEVER;
-            return Some(Verdict::Unknown);
+            return Some(Reply::Unknown);
         }
         let refused = self.refusals.get(&from.node).map(|refusal| refusal.incarnation);
         if entry.is_over(from.incarnation) || refused >= Some(from.incarnation) {
-            return Some(Verdict::Refused);
+            return Some(Reply::Refused);
         }
         let lease = beat.lease.min(MAX_LEASE);
         if entry.is_deaf(now, self.turn_began, beat, lease) && now.since(entry.given) < lease * 2 {
             return None;
         }
-        entry.unheard.get_or_insert(Unheard {
-            counter: beat.counter,
-            given: now,
-            left: None,
-        });
+        entry.unheard.get_or_insert(Unheard { counter: beat.counter, given: now, left: None });
         entry.given = now;
         entry.until = entry.until.max(now + lease);
-        Some(Verdict::Promise(lease))
+        Some(Reply::Promise(lease))
     }
 
     /// Takes an ask of a leader; it is answered when promises are judged next, or within [`HOLD`] when the promise
@@ -228,11 +220,7 @@ impl Promiser {
             return;
         }
         if self.nodes.contains_key(&ask.about.node) {
-            let held = Held {
-                about: ask.about.incarnation,
-                asker: from.node,
-                until: now + HOLD,
-            };
+            let held = Held { about: ask.about.incarnation, asker: from.node, until: now + HOLD };
             self.held.insert(ask.about.node, held);
         }
     }
@@ -263,19 +251,12 @@ impl Promiser {
     pub fn judge(&mut self, persist: &mut Vec<Member>) {
         let mut held = std::mem::take(&mut self.held);
         held.retain(|node, ask| {
-            let about = Member {
-                node: *node,
-                incarnation: ask.about,
-            };
+            let about = Member { node: *node, incarnation: ask.about };
             if !self.may_refuse(about) {
                 return ask.until > self.turn_began;
             }
             if self.refusals.len() < MAX_REFUSALS || self.refusals.contains_key(node) {
-                let refusal = Refusal {
-                    incarnation: ask.about,
-                    durable: false,
-                    asker: Some(ask.asker),
-                };
+                let refusal = Refusal { incarnation: ask.about, durable: false, asker: Some(ask.asker) };
                 self.refusals.insert(*node, refusal);
                 persist.push(about);
             }
@@ -305,10 +286,7 @@ impl Promiser {
             let alive = |entry: &&Entry| entry.alive && entry.known <= refusal.incarnation;
             if self.nodes.get(node).filter(alive).is_some() {
                 self.report_at = self.turn_began + REPORT;
-                let member = Member {
-                    node: *node,
-                    incarnation: refusal.incarnation,
-                };
+                let member = Member { node: *node, incarnation: refusal.incarnation };
                 tell(member, refusal.asker);
             }
         }
@@ -327,24 +305,18 @@ impl Promiser {
 
     /// The refusals that must be on disk: what a file of them may be rewritten to.
     pub fn refusals(&self) -> impl Iterator<Item = Member> + '_ {
-        self.refusals.iter().map(|(node, refusal)| Member {
-            node: *node,
-            incarnation: refusal.incarnation,
-        })
+        self.refusals.iter().map(|(node, refusal)| Member { node: *node, incarnation: refusal.incarnation })
     }
 
     /// Forgets the refusals that the topology on this member's disk has settled: after a restart it begins with that
     /// topology at least, and those incarnations get no answer by it.
     pub fn prune(&mut self, durable: &Topology) {
         let removed = durable.version >= self.version;
-        self.refusals
-            .retain(|node, refusal| match durable.nodes.get(node) {
-                Some(known) if known.state == NodeState::Alive => {
-                    known.info.incarnation <= refusal.incarnation
-                }
-                Some(known) => known.info.incarnation < refusal.incarnation,
-                None => !removed,
-            });
+        self.refusals.retain(|node, refusal| match durable.nodes.get(node) {
+            Some(known) if known.state == NodeState::Alive => known.info.incarnation <= refusal.incarnation,
+            Some(known) => known.info.incarnation < refusal.incarnation,
+            None => !removed,
+        });
     }
 }
 
@@ -365,10 +337,7 @@ mod tests {
     }
 
     fn member(node: u8, incarnation: u64) -> Member {
-        Member {
-            node: NodeId([node; 20]),
-            incarnation: Incarnation(incarnation),
-        }
+        Member { node: NodeId([node; 20]), incarnation: Incarnation(incarnation) }
     }
 
     fn info(member: Member) -> NodeInfo {
@@ -411,22 +380,11 @@ mod tests {
     }
 
     fn beat(counter: u64) -> Beat {
-        Beat {
-            counter,
-            sent: BootTime(1),
-            lease: LEASE,
-            heard: counter,
-            knows: Stamp::default(),
-            wall_ms: 0,
-        }
+        Beat { counter, sent: BootTime(1), lease: LEASE, heard: counter, knows: Stamp::default(), wall_ms: 0 }
     }
 
     fn ask(promiser: &mut Promiser, now: BootTime, counter: u64, about: Member) -> Vec<Member> {
-        let ask = Ask {
-            counter,
-            about,
-            council: Stamp::default(),
-        };
+        let ask = Ask { counter, about, council: Stamp::default() };
         promiser.ask(now, member(1, 1), &ask);
         let mut persist = Vec::new();
         promiser.judge(&mut persist);
@@ -442,7 +400,7 @@ mod tests {
     #[test]
     fn a_beat_that_waited_in_the_socket_counts_before_its_promise_is_judged() {
         let mut promiser = promiser();
-        let promise = Some(Verdict::Promise(LEASE));
+        let promise = Some(Reply::Promise(LEASE));
         assert_eq!(promiser.beat(ms(1_000), member(2, 1), &beat(1)), promise);
         // The turn began while the promise held; the process was stopped and reads the next beat much later.
         promiser.turn_began(ms(1_199));
@@ -459,18 +417,12 @@ mod tests {
         let mut promiser = promiser();
         assert_eq!(ask(&mut promiser, ms(1_000), 1, member(2, 1)), [member(2, 1)]);
         assert_eq!(told(&mut promiser), []);
-        assert_eq!(
-            promiser.beat(ms(1_001), member(2, 1), &beat(1)),
-            Some(Verdict::Refused)
-        );
+        assert_eq!(promiser.beat(ms(1_001), member(2, 1), &beat(1)), Some(Reply::Refused));
         promiser.persisted(member(2, 1));
         assert_eq!(told(&mut promiser), [member(2, 1)]);
         let mut restarted = Promiser::new(ms(2_000), LEASE, promiser.refusals());
         restarted.adopt(ms(2_000), &topology(&[member(1, 1), member(2, 1)]));
-        assert_eq!(
-            restarted.beat(ms(2_001), member(2, 1), &beat(2)),
-            Some(Verdict::Refused)
-        );
+        assert_eq!(restarted.beat(ms(2_001), member(2, 1), &beat(2)), Some(Reply::Refused));
     }
 
     #[test]
@@ -521,15 +473,9 @@ mod tests {
         let mut promiser = promiser();
         promiser.beat(ms(1_000), member(2, 1), &beat(1));
         assert!(!promiser.may_refuse(member(2, 1)));
-        assert_eq!(
-            promiser.beat(ms(1_001), member(2, 2), &beat(1)),
-            Some(Verdict::Unknown)
-        );
+        assert_eq!(promiser.beat(ms(1_001), member(2, 2), &beat(1)), Some(Reply::Unknown));
         assert!(promiser.may_refuse(member(2, 1)));
-        assert_eq!(
-            promiser.beat(ms(1_002), member(2, 1), &beat(2)),
-            Some(Verdict::Refused)
-        );
+        assert_eq!(promiser.beat(ms(1_002), member(2, 1), &beat(2)), Some(Reply::Refused));
     }
 
     #[test]
@@ -545,10 +491,7 @@ mod tests {
     #[test]
     fn strangers_get_no_promise_and_no_memory() {
         let mut promiser = promiser();
-        assert_eq!(
-            promiser.beat(ms(1_000), member(9, 1), &beat(1)),
-            Some(Verdict::Unknown)
-        );
+        assert_eq!(promiser.beat(ms(1_000), member(9, 1), &beat(1)), Some(Reply::Unknown));
         assert_eq!(ask(&mut promiser, ms(1_000), 1, member(9, 1)), []);
         assert_eq!(promiser.nodes.len(), 2);
     }

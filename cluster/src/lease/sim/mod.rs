@@ -31,9 +31,7 @@ fn assert_safe_and_live(plan: &Plan) {
 fn assert_needed_for_safety(mut plan: Plan, without: fn(&mut Rules)) {
     assert_safe_and_live(&plan);
     without(&mut plan.rules);
-    let violated = seeds(&plan)
-        .filter(|(_, story)| story.unsafe_lease.is_some())
-        .count();
+    let violated = seeds(&plan).filter(|(_, story)| story.unsafe_lease.is_some()).count();
     assert!(violated > 0, "no seed needs this rule");
 }
 
@@ -41,9 +39,7 @@ fn assert_needed_for_safety(mut plan: Plan, without: fn(&mut Rules)) {
 fn assert_needed_for_progress(mut plan: Plan, without: fn(&mut Rules)) {
     assert_safe_and_live(&plan);
     without(&mut plan.rules);
-    let starved = seeds(&plan)
-        .filter(|(_, story)| !story.starved.is_empty())
-        .count();
+    let starved = seeds(&plan).filter(|(_, story)| !story.starved.is_empty()).count();
     assert!(starved > 0, "no seed needs this rule");
 }
 
@@ -58,15 +54,8 @@ fn without_faults_everybody_has_a_lease_and_nobody_dies() {
 
 #[test]
 fn under_all_faults_at_once_the_dead_hold_no_lease_and_nobody_starves() {
-    let faults = [
-        Fault::Crash,
-        Fault::Pause,
-        Fault::Stall,
-        Fault::Cut,
-        Fault::Isolate,
-        Fault::Elect,
-        Fault::Reform,
-    ];
+    let faults =
+        [Fault::Crash, Fault::Pause, Fault::Stall, Fault::Cut, Fault::Isolate, Fault::Elect, Fault::Reform];
     assert_safe_and_live(&Plan::new(faults.map(|fault| (fault, anyone())).into()));
 }
 
@@ -137,18 +126,13 @@ fn clocks_may_drift_by_two_percent_and_no_more() {
     let mut plan = Plan::new(vec![(Fault::Isolate, vec![2, 3, 4, 5]), (Fault::Elect, anyone())]);
     assert_safe_and_live(&plan);
     plan.drift = 120_000;
-    let violated = seeds(&plan)
-        .filter(|(_, story)| story.unsafe_lease.is_some())
-        .count();
+    let violated = seeds(&plan).filter(|(_, story)| story.unsafe_lease.is_some()).count();
     assert!(violated > 0);
 }
 
 fn councils() -> Plan {
-    let mut plan = Plan::new(vec![
-        (Fault::Reform, anyone()),
-        (Fault::Cut, anyone()),
-        (Fault::Isolate, anyone()),
-    ]);
+    let mut plan =
+        Plan::new(vec![(Fault::Reform, anyone()), (Fault::Cut, anyone()), (Fault::Isolate, anyone())]);
     plan.every = (10, 60);
     plan
 }
@@ -178,11 +162,8 @@ fn members_tell_of_refusals_when_the_leader_that_asked_is_gone() {
 
 #[test]
 fn a_node_that_members_have_refused_gives_its_incarnation_up_if_it_gets_no_lease() {
-    let mut plan = Plan::new(vec![
-        (Fault::Isolate, vec![4, 5]),
-        (Fault::Cut, vec![4, 5]),
-        (Fault::Lose, vec![2]),
-    ]);
+    let mut plan =
+        Plan::new(vec![(Fault::Isolate, vec![4, 5]), (Fault::Cut, vec![4, 5]), (Fault::Lose, vec![2])]);
     plan.every = (20, 120);
     assert_needed_for_progress(plan, |rules| rules.give_up = false);
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    change::Change,
+    change::{Change, Verdict},
     ids::{ClusterId, Incarnation, Member, NodeId},
     lease::{
         BootTime,
@@ -172,50 +172,18 @@ pub(super) struct Story {
 }
 
 enum Event {
-    Deliver {
-        to: u8,
-        from: u8,
-        bytes: Vec<u8>,
-    },
-    Begin {
-        node: u8,
-        life: u64,
-    },
-    Read {
-        node: u8,
-        life: u64,
-    },
-    End {
-        node: u8,
-        life: u64,
-    },
-    Persisted {
-        node: u8,
-        life: u64,
-        member: Member,
-    },
-    Start {
-        node: u8,
-    },
-    Apply {
-        node: u8,
-    },
-    Hear {
-        node: u8,
-    },
+    Deliver { to: u8, from: u8, bytes: Vec<u8> },
+    Begin { node: u8, life: u64 },
+    Read { node: u8, life: u64 },
+    End { node: u8, life: u64 },
+    Persisted { node: u8, life: u64, member: Member },
+    Start { node: u8 },
+    Apply { node: u8 },
+    Hear { node: u8 },
     Advance,
-    Admit {
-        node: u8,
-    },
-    Lead {
-        node: u8,
-        term: u64,
-    },
-    Propose {
-        term: u64,
-        council: Stamp,
-        change: Change,
-    },
+    Admit { node: u8 },
+    Lead { node: u8, term: u64 },
+    Propose { term: u64, change: Change },
     Fault,
 }
 
@@ -242,10 +210,7 @@ struct Machine {
 impl Machine {
     fn reading(&self, now: u64) -> Reading {
         let drift = (now as i128 * i128::from(self.ppm) / 1_000_000) as i64;
-        Reading {
-            boot: BootTime((self.offset + now).wrapping_add_signed(drift)),
-            wall_ms: now / MS,
-        }
+        Reading { boot: BootTime((self.offset + now).wrapping_add_signed(drift)), wall_ms: now / MS }
     }
 
     /// When this machine's clock shows `time`, or a little later.
@@ -332,16 +297,8 @@ impl World {
     fn new(seed: u64, plan: Plan) -> Self {
         let mut rng = Rng(seed);
         let mut topology = Topology::unfounded();
-        let settings = Settings {
-            shards: 1,
-            orphan_timeout_ms: 0,
-            ..Settings::default()
-        };
-        let found = Change::Found {
-            cluster: ClusterId([7; 20]),
-            settings,
-            first: info(1, 1),
-        };
+        let settings = Settings { shards: 1, orphan_timeout_ms: 0, ..Settings::default() };
+        let found = Change::Found { cluster: ClusterId([7; 20]), settings, first: info(1, 1) };
         topology.apply(&found).unwrap();
         for node in 2..=plan.nodes {
             topology.apply(&Change::Admit(info(node, 1))).unwrap();
@@ -351,12 +308,7 @@ impl World {
             old: (1..=plan.nodes.min(3)).map(id).collect(),
             new: Vec::new(),
         };
-        let raft = RaftView {
-            term: 1,
-            leader: Some(id(1)),
-            voters: voters.clone(),
-            settled: true,
-        };
+        let raft = RaftView { term: 1, leader: Some(id(1)), voters: voters.clone(), settled: true };
         let machines = (0..=plan.nodes)
             .map(|_| Machine {
                 offset: rng.range(1 << 30, 1 << 40),
@@ -461,11 +413,7 @@ impl World {
             Event::Advance => self.advance(),
             Event::Admit { node } => self.admit(node),
             Event::Lead { node, term } => self.lead(node, term),
-            Event::Propose {
-                term,
-                council,
-                change,
-            } => self.propose(term, council, &change),
+            Event::Propose { term, change } => self.propose(term, &change),
             Event::Fault => self.fault(),
         }
     }
@@ -487,21 +435,12 @@ impl World {
         machine.socket.clear();
         machine.paused_until = 0;
         machine.raft.leader = None;
-        let me = Member {
-            node: id(node),
-            incarnation: Incarnation(machine.incarnation),
-        };
+        let me = Member { node: id(node), incarnation: Incarnation(machine.incarnation) };
         let quiet = if rules.quiet_start { LEASE } else { Duration::ZERO };
         if !rules.durable {
             machine.refusals.clear();
         }
-        let mut agent = Agent::new(
-            machine.reading(now).boot,
-            me,
-            wire,
-            quiet,
-            machine.refusals.clone(),
-        );
+        let mut agent = Agent::new(machine.reading(now).boot, me, wire, quiet, machine.refusals.clone());
         agent.adopt(machine.reading(now).boot, topology);
         machine.process = Some(agent);
         self.wake(node);
@@ -552,11 +491,8 @@ impl World {
         machine.began = Some(began);
         let stall = std::mem::take(&mut machine.stall);
         let Some(agent) = &mut machine.process else { return };
-        let adopted = if backdate {
-            BootTime(began.boot.0 - 2 * LEASE.as_nanos() as u64)
-        } else {
-            began.boot
-        };
+        let adopted =
+            if backdate { BootTime(began.boot.0 - 2 * LEASE.as_nanos() as u64) } else { began.boot };
         machine.raft.settled = settled;
         agent.see_raft(adopted, &machine.raft);
         agent.adopt(began.boot, topology);
@@ -590,13 +526,10 @@ impl World {
         let Some(agent) = &mut machine.process else { return };
         agent.turn_end(if rules.judge_by_beginning { began } else { reading });
         let outbox = agent.outbox_mut();
-        let datagrams: Vec<_> = outbox
-            .datagrams()
-            .map(|(to, bytes)| (to, bytes.to_vec()))
-            .collect();
+        let datagrams: Vec<_> = outbox.datagrams().map(|(to, bytes)| (to, bytes.to_vec())).collect();
         let persist = std::mem::take(&mut outbox.persist);
-        let dead = std::mem::take(&mut outbox.dead);
-        let (elect, draw, council) = (outbox.elect, outbox.draw, outbox.council);
+        let ends: Vec<Change> = outbox.ends().collect();
+        let (elect, draw) = (outbox.elect, outbox.draw);
         outbox.clear();
         let deadline = agent.deadline();
         let deadline = machine.real(deadline);
@@ -616,17 +549,9 @@ impl World {
             let delay = self.rng.range(MS / 2, 20 * MS);
             self.after(delay, Event::Persisted { node, life, member });
         }
-        for member in dead {
+        for change in ends {
             let delay = self.rng.range(MS, 10 * MS);
-            let change = Change::End(member);
-            self.after(
-                delay,
-                Event::Propose {
-                    term,
-                    council,
-                    change,
-                },
-            );
+            self.after(delay, Event::Propose { term, change });
         }
         if elect {
             self.after(5 * MS, Event::Lead { node, term });
@@ -650,10 +575,7 @@ impl World {
             return;
         }
         machine.incarnation += 1;
-        let me = Member {
-            node: id(node),
-            incarnation: Incarnation(machine.incarnation),
-        };
+        let me = Member { node: id(node), incarnation: Incarnation(machine.incarnation) };
         agent.reincarnate(boot, me);
         self.after(MS, Event::Admit { node });
     }
@@ -668,11 +590,7 @@ impl World {
             if self.rng.percent(self.plan.lost) {
                 continue;
             }
-            let most = if self.rng.percent(self.plan.late) {
-                200 * MS
-            } else {
-                2 * MS
-            };
+            let most = if self.rng.percent(self.plan.late) { 200 * MS } else { 2 * MS };
             let delay = self.rng.range(50_000, most);
             let bytes = bytes.clone();
             self.after(delay, Event::Deliver { to, from, bytes });
@@ -718,9 +636,8 @@ impl World {
         if self.dead.contains(&me) && agent.lease_until() > clock {
             let left = agent.lease_until().since(clock);
             let when = self.now / MS;
-            self.story.unsafe_lease = Some(format!(
-                "at {when} ms {me} was declared dead and has a lease for {left:?}"
-            ));
+            self.story.unsafe_lease =
+                Some(format!("at {when} ms {me} was declared dead and has a lease for {left:?}"));
         }
     }
 
@@ -729,14 +646,8 @@ impl World {
         for node in 1..=self.plan.nodes {
             let machine = &self.machines[usize::from(node)];
             let clock = machine.reading(self.now).boot;
-            let me = Member {
-                node: id(node),
-                incarnation: Incarnation(machine.incarnation),
-            };
-            let deaf = self
-                .cuts
-                .iter()
-                .any(|((_, to), until)| *to == node && *until > self.now);
+            let me = Member { node: id(node), incarnation: Incarnation(machine.incarnation) };
+            let deaf = self.cuts.iter().any(|((_, to), until)| *to == node && *until > self.now);
             let known = &newest.nodes[&id(node)];
             let settled = match &machine.process {
                 // A node that hears nobody has no lease; then it must be dead.
@@ -752,21 +663,27 @@ impl World {
 
     // ---- Raft
 
-    fn propose(&mut self, term: u64, council: Stamp, change: &Change) {
+    fn propose(&mut self, term: u64, change: &Change) {
         let Some(leader) = self.leader.filter(|_| term == self.term) else {
             return;
         };
-        if !self.leads(leader) || council != self.councils.last().unwrap().0.stamp {
+        if !self.leads(leader) {
+            return;
+        }
+        let newest = self.councils.last().unwrap().0.stamp;
+        if let Change::End { by: Verdict::Council { term, index }, .. } = change
+            && newest != (Stamp { term: *term, index: *index })
+        {
             return;
         }
         let mut next = Topology::clone(self.log.last().unwrap());
         if next.apply(change).is_ok() {
             self.commit(next);
-            if let Change::End(member) = change {
+            if let Change::End { member, .. } = change {
                 self.declare(*member);
             }
         }
-        if let (Change::End(member), false) = (change, self.plan.rules.no_readmission) {
+        if let (Change::End { member, .. }, false) = (change, self.plan.rules.no_readmission) {
             let mut next = Topology::clone(self.log.last().unwrap());
             let node = next.nodes.get_mut(&member.node).unwrap();
             if node.info.member() == *member {
@@ -832,10 +749,7 @@ impl World {
     fn settled(&self, node: u8) -> bool {
         let machine = &self.machines[usize::from(node)];
         let known = machine.raft.voters.stamp;
-        let at = self
-            .councils
-            .iter()
-            .rposition(|(voters, _)| voters.stamp == known);
+        let at = self.councils.iter().rposition(|(voters, _)| voters.stamp == known);
         at.is_some_and(|at| at == 0 || machine.applied + 1 >= self.councils[at - 1].1)
     }
 
@@ -847,10 +761,7 @@ impl World {
         if self.hears_leader(node) {
             let (term, leader) = (self.term, self.leader.map(id));
             let known = self.machines[usize::from(node)].raft.voters.stamp;
-            let at = self
-                .councils
-                .iter()
-                .rposition(|(voters, _)| voters.stamp == known);
+            let at = self.councils.iter().rposition(|(voters, _)| voters.stamp == known);
             let next = at.map_or(0, |at| (at + 1).min(self.councils.len() - 1));
             let voters = self.councils[next].0.clone();
             let machine = self.machine(node);
@@ -908,20 +819,13 @@ impl World {
         }
         self.committed = self.councils.len();
         if !own.new.is_empty() {
-            let next = Voters {
-                stamp: self.next_stamp(),
-                old: own.new,
-                new: Vec::new(),
-            };
+            let next = Voters { stamp: self.next_stamp(), old: own.new, new: Vec::new() };
             self.append(leader, next);
         }
     }
 
     fn next_stamp(&self) -> Stamp {
-        Stamp {
-            term: self.term,
-            index: self.councils.last().unwrap().0.stamp.index + 1,
-        }
+        Stamp { term: self.term, index: self.councils.last().unwrap().0.stamp.index + 1 }
     }
 
     fn append(&mut self, leader: u8, voters: Voters) {
@@ -939,8 +843,7 @@ impl World {
             return;
         }
         if self.hears_leader(node) {
-            let council = self.councils.last().unwrap().0.stamp;
-            self.propose(self.term, council, &Change::Admit(me));
+            self.propose(self.term, &Change::Admit(me));
         }
         let delay = self.rng.range(5 * MS, 40 * MS);
         self.after(delay, Event::Admit { node });
@@ -1037,15 +940,8 @@ impl World {
         if !own.new.is_empty() || self.committed != self.councils.len() {
             return;
         }
-        let others: Vec<u8> = (1..=self.plan.nodes)
-            .filter(|node| !own.contains(id(*node)))
-            .collect();
-        let leaving: Vec<NodeId> = own
-            .old
-            .iter()
-            .copied()
-            .filter(|node| *node != id(leader))
-            .collect();
+        let others: Vec<u8> = (1..=self.plan.nodes).filter(|node| !own.contains(id(*node))).collect();
+        let leaving: Vec<NodeId> = own.old.iter().copied().filter(|node| *node != id(leader)).collect();
         if others.is_empty() || leaving.is_empty() {
             return;
         }
@@ -1053,25 +949,12 @@ impl World {
         let leaves = leaving[self.rng.range(0, leaving.len() as u64) as usize];
         let both = self.rng.percent(50) && others.len() == leaving.len();
         let replaced = |node: NodeId| {
-            if both {
-                leaving.contains(&node)
-            } else {
-                node == leaves
-            }
+            if both { leaving.contains(&node) } else { node == leaves }
         };
         let mut new = own.old.clone();
         new.retain(|node| !replaced(*node));
-        new.extend(
-            others
-                .iter()
-                .filter(|node| both || **node == joins)
-                .map(|node| id(*node)),
-        );
-        let joint = Voters {
-            stamp: self.next_stamp(),
-            old: own.old,
-            new,
-        };
+        new.extend(others.iter().filter(|node| both || **node == joins).map(|node| id(*node)));
+        let joint = Voters { stamp: self.next_stamp(), old: own.old, new };
         self.append(leader, joint);
     }
 
@@ -1083,10 +966,7 @@ impl World {
         }
         let machine = &self.machines[usize::from(node)];
         let proof = Datagram {
-            from: Member {
-                node: id(node),
-                incarnation: Incarnation(machine.incarnation + 1),
-            },
+            from: Member { node: id(node), incarnation: Incarnation(machine.incarnation + 1) },
             to: id(node),
             body: Body::Beat(Beat {
                 counter: 1,
@@ -1099,20 +979,10 @@ impl World {
         };
         for to in 1..=self.plan.nodes {
             let mut bytes = Vec::new();
-            let proof = Datagram {
-                to: id(to),
-                ..proof.clone()
-            };
+            let proof = Datagram { to: id(to), ..proof.clone() };
             self.wire.encode(&proof, &mut bytes);
             if to != node {
-                self.after(
-                    MS,
-                    Event::Deliver {
-                        to,
-                        from: node,
-                        bytes,
-                    },
-                );
+                self.after(MS, Event::Deliver { to, from: node, bytes });
             }
         }
     }
