@@ -497,7 +497,7 @@ impl World {
         agent.see_raft(adopted, &machine.raft);
         agent.adopt(began.boot, topology);
         // A stall comes before or after the socket is read.
-        let first = if stall % 2 == 0 { stall } else { 0 };
+        let first = if stall.is_multiple_of(2) { stall } else { 0 };
         self.after(first, Event::Read { node, life });
         self.after(stall + 1_000, Event::End { node, life });
     }
@@ -761,7 +761,8 @@ impl World {
         if self.hears_leader(node) {
             let (term, leader) = (self.term, self.leader.map(id));
             let known = self.machines[usize::from(node)].raft.voters.stamp;
-            let at = self.councils.iter().rposition(|(voters, _)| voters.stamp == known);
+            // What it has beyond the leader's log is cut off.
+            let at = self.councils.iter().rposition(|(voters, _)| voters.stamp <= known);
             let next = at.map_or(0, |at| (at + 1).min(self.councils.len() - 1));
             let voters = self.councils[next].0.clone();
             let machine = self.machine(node);
