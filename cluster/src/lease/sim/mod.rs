@@ -171,8 +171,8 @@ fn a_node_that_members_have_refused_gives_its_incarnation_up_if_it_gets_no_lease
 #[test]
 fn what_one_council_decided_is_applied_before_the_next_one_counts() {
     let mut plan = Plan::new(vec![(Fault::Reform, anyone()), (Fault::Isolate, vec![4, 5])]);
-    plan.every = (10, 60);
-    plan.apply_lag = 1_000;
+    plan.every = (100, 400);
+    plan.apply_lag = 400;
     assert_needed_for_safety(plan, |rules| rules.settle_first = false);
 }
 
