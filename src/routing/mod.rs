@@ -21,6 +21,8 @@ mod peer;
 mod scan;
 mod spread;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::{collections::HashMap, collections::VecDeque, sync::Arc};
