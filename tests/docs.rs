@@ -31,8 +31,12 @@ fn commands() -> String {
         }
         let summary = command.summary.replace('|', "\\|");
         let complexity = command.complexity.replace('|', "\\|");
-        let _ =
-            writeln!(text, "| `{name}` | {summary} | {} | {complexity} | {} |", command.since, over_nodes(command));
+        let _ = writeln!(
+            text,
+            "| `{name}` | {summary} | {} | {complexity} | {} |",
+            command.since,
+            over_nodes(command)
+        );
     }
     text
 }
@@ -42,9 +46,9 @@ fn over_nodes(command: &Command) -> &'static str {
         _ if command.keys.is_empty() && matches!(command.spread, Spread::Together) => "",
         Spread::Together if command.keys.len() == 1 && is_single(command) => "one key",
         Spread::Together => "refused; use a hash tag",
-        Spread::Keys(Gather::PerKey | Gather::Sum | Gather::Min | Gather::AllOk | Gather::Concat | Gather::AnyOne) => {
-            "each node its keys, not atomic"
-        }
+        Spread::Keys(
+            Gather::PerKey | Gather::Sum | Gather::Min | Gather::AllOk | Gather::Concat | Gather::AnyOne,
+        ) => "each node its keys, not atomic",
         Spread::Everywhere(_) => "every node its shards",
         Spread::Carry => "carried over, not atomic",
         Spread::Cursor => "one cursor for all nodes",
@@ -65,5 +69,8 @@ fn the_table_of_commands_is_fresh() {
         return;
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "docs/commands.md is stale; make it anew by RINGFORT_BLESS=1 cargo test --test docs");
+    assert!(
+        kept == made,
+        "docs/commands.md is stale; make it anew by RINGFORT_BLESS=1 cargo test --test docs"
+    );
 }
