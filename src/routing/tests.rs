@@ -106,6 +106,8 @@ impl Cluster {
                 config: Config::default(),
                 clients: Clients::default(),
                 stats: Stats::default(),
+                memory: crate::memory::Memory::new(),
+                slowlog: Default::default(),
                 acks: AtomicU64::new(0),
                 acked: Default::default(),
             };
@@ -113,7 +115,7 @@ impl Cluster {
             roles::adopt(&node, &agreed);
             let any = "127.0.0.1:1".parse().unwrap();
             let client = Client {
-                shared: node.clients.enter(any, any, 0),
+                shared: node.clients.enter(any, any, 0, 0, 1).unwrap(),
                 door: Door::Client,
                 db: 0,
                 authenticated: true,
