@@ -204,7 +204,7 @@ impl<'a> Copies<'a> {
         let worst = |nodes: &mut dyn Iterator<Item = usize>| {
             let primary = self.agreed_primary(shard);
             nodes.max_by(|a, b| {
-                let key = |node: usize| (self.load(node) > self.bounds[node].most, Some(node) != primary);
+                let key = |node: usize| (Some(node) != primary, self.load(node) > self.bounds[node].most);
                 let relative = |node: usize| self.bounds[node].relative(self.load(node));
                 key(*a)
                     .cmp(&key(*b))

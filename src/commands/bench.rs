@@ -15,6 +15,8 @@ pub(crate) struct Bench {
     pub(crate) now: u64,
     /// The version that replies are written in.
     pub(crate) resp: Resp,
+    /// The selected database.
+    pub(crate) db: u8,
     /// Settings.
     pub(crate) limits: Limits,
     random: u64,
@@ -25,7 +27,8 @@ impl Bench {
         let mut shard = Shard::new(ShardId(0), 16384);
         shard.core.log.keep(1 << 30);
         let shard = Mutex::new(shard);
-        Self { shard, now: 1_700_000_000_000, resp: Resp::V2, limits: Limits::default(), random: 0 }
+        let limits = Limits::default();
+        Self { shard, now: 1_700_000_000_000, resp: Resp::V2, db: 0, limits, random: 0 }
     }
 
     /// Runs a command that is written as one would type it (quotes as in redis-cli) and returns its reply, with
@@ -41,15 +44,24 @@ impl Bench {
 
     /// Runs a command and returns its reply.
     pub(crate) fn run_args(&mut self, args: Args<'_>) -> Vec<u8> {
-        self.execute(args, self.now)
+        self.execute(args, self.db, self.now)
     }
 
-    fn execute(&mut self, args: Args<'_>, now: u64) -> Vec<u8> {
+    /// Runs a command that has no name which clients could call.
+    pub(crate) fn run_command(&mut self, command: &'static Command, args: Args<'_>) -> Vec<u8> {
+        self.execute_command(command, args, self.db, self.now)
+    }
+
+    fn execute(&mut self, args: Args<'_>, db: u8, now: u64) -> Vec<u8> {
         let mut command = find(args.at(0)).expect("a known command");
         if !command.subcommands.is_empty() {
             let name = args.at(1).to_ascii_lowercase();
             command = command.subcommands.iter().find(|sub| sub.name.as_bytes() == name).expect("known");
         }
+        self.execute_command(command, args, db, now)
+    }
+
+    fn execute_command(&mut self, command: &'static Command, args: Args<'_>, db: u8, now: u64) -> Vec<u8> {
         let mut out = Reply::new(self.resp);
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let random = xxhash_rust::xxh3::xxh3_64(&self.random.to_le_bytes());
@@ -62,7 +74,7 @@ impl Bench {
         let mut guard = self.shard.lock().unwrap();
         let mut locked = [&mut *guard];
         let access = Access { now, lfu: self.limits.lfu, ..Access::default() };
-        let db = Db::new(Locked::new(&mut locked, 16384), 0, now, access);
+        let db = Db::new(Locked::new(&mut locked, 16384), db, now, access);
         let limits = &self.limits;
         let mut cx = Cx { db, keys: &keys, out: &mut out, random, limits };
         dispatch::run(handler, &mut cx, args);
@@ -89,9 +101,9 @@ impl Bench {
 
     /// Applies the effects that `primary` logged since the last call, as a replica does.
     pub(crate) fn follow(&mut self, primary: &mut Bench) {
-        for (_, command) in log::records(&primary.take_log()) {
+        for (db, command) in log::records(&primary.take_log()) {
             let args = parse(command);
-            let reply = self.execute(args.as_args(), 0);
+            let reply = self.execute(args.as_args(), db, 0);
             assert!(!reply.starts_with(b"-"), "{args:?}: {}", reply.escape_ascii());
         }
         self.take_log();

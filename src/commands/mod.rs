@@ -17,8 +17,10 @@ mod cluster;
 mod command;
 mod config;
 pub mod connection;
+pub mod digest;
 pub mod dispatch;
 pub mod error;
+pub(crate) mod generic;
 mod hashes;
 mod help;
 mod info;
@@ -35,6 +37,7 @@ pub mod session;
 mod sets;
 mod strings;
 mod wait;
+mod zsets;
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -421,11 +424,13 @@ pub fn table() -> &'static Table {
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
     [
+        generic::COMMANDS,
         strings::COMMANDS,
         bitmaps::COMMANDS,
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,
+        zsets::COMMANDS,
         connection::COMMANDS,
         client::COMMANDS,
         config::COMMANDS,
@@ -486,6 +491,15 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
         return Err(CommandError::Arity(command.name.into()));
     }
     Ok(command)
+}
+
+/// The same for what another node sends: it may name commands that clients cannot call.
+pub fn resolve_for_peer(args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let internal = generic::INTERNAL.iter().find(|command| command.name.as_bytes() == args.at(0));
+    match internal {
+        Some(command) if command.takes(args.len()) => Ok(command),
+        _ => resolve(args),
+    }
 }
 
 fn unknown(args: Args<'_>) -> CommandError {

@@ -26,7 +26,7 @@ impl Dice {
 
     /// A number below `bound`; 0 if that is 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        (u128::from(self.roll()) * bound as u128 >> 64) as usize
+        ((u128::from(self.roll()) * bound as u128) >> 64) as usize
     }
 
     /// `count` of the indices below `len`, or all of them, in ascending order.

@@ -4,10 +4,12 @@
 //! the `…STORE` commands, copies of shards. The commands name one key, and are short enough that neither the log nor
 //! a lock is held up by one of them. They expect that the key does not exist, and leave it without a deadline.
 
+use ringfort_protocol::number;
+
 use crate::store::{
     Value,
     log::put_record,
-    objects::{hash::HashRef, list::ListRef, set::SetRef},
+    objects::{hash::HashRef, list::ListRef, set::SetRef, zset::ZSetRef},
     packed::Item,
 };
 
@@ -34,13 +36,23 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
         let mut chunk = Chunk::new(b"SADD", key, emit);
         set.each(|member| chunk.add([member]));
         chunk.end();
+    } else if let Some(zset) = ZSetRef::of(value) {
+        let mut chunk = Chunk::new(b"ZADD", key, emit);
+        zset.each(0..zset.len(), false, |member, score| {
+            chunk.add([Item::Bytes(number::format_double(score).as_bytes()), Item::Bytes(member)]);
+        });
+        chunk.end();
     }
 }
 
 /// Appends the records, as a log has them, that give `key` this value and deadline.
 pub fn records(db: u8, key: &[u8], value: Value<'_>, deadline: Option<u64>, out: &mut Vec<u8>) {
-    let mut emit = |effect: &[&[u8]]| put_record(out, db, effect.iter().copied());
-    rebuild(key, value, &mut emit);
+    effects(key, value, deadline, &mut |effect| put_record(out, db, effect.iter().copied()));
+}
+
+/// Passes the commands that give `key` this value and deadline to `emit`.
+pub fn effects(key: &[u8], value: Value<'_>, deadline: Option<u64>, emit: &mut dyn FnMut(&[&[u8]])) {
+    rebuild(key, value, emit);
     if let Some(deadline) = deadline {
         let mut number = itoa::Buffer::new();
         emit(&[b"PEXPIREAT", key, number.format(deadline).as_bytes()]);

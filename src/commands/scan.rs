@@ -1,4 +1,5 @@
-//! What the scans of collections (HSCAN, SSCAN, ZSCAN) have in common: cursor, options, and the shape of the reply.
+//! What the scans (SCAN, HSCAN, SSCAN, ZSCAN) have in common: cursor and options; and the shape of the reply of those
+//! that scan collections.
 //!
 //! A small collection is returned at once. In a large one the cursor is the hash at which to go on, 0 at the
 //! beginning and at the end.
@@ -9,15 +10,16 @@ use ringfort_protocol::{
 };
 
 use super::{CommandError, Reply, parse};
-use crate::store::packed::Item;
+use crate::store::{Kind, packed::Item};
 
 /// Elements that a call looks at, unless it says otherwise.
 const COUNT: usize = 10;
 
 /// The options behind the cursor.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Options<'a> {
     pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
     /// How many elements to look at.
     pub(super) count: usize,
 }
@@ -25,7 +27,16 @@ pub(super) struct Options<'a> {
 impl<'a> Options<'a> {
     /// Reads `[MATCH pattern] [COUNT count]`.
     pub(super) fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        let mut options = Self { pattern: None, count: COUNT };
+        Self::read(args, false)
+    }
+
+    /// Reads `[MATCH pattern] [COUNT count] [TYPE type]`.
+    pub(super) fn parse_for_keys(args: Args<'a>) -> Result<Self, CommandError> {
+        Self::read(args, true)
+    }
+
+    fn read(args: Args<'a>, of_keys: bool) -> Result<Self, CommandError> {
+        let mut options = Self { pattern: None, kind: None, count: COUNT };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
             let value = rest.next().ok_or(CommandError::Syntax)?;
@@ -37,6 +48,8 @@ impl<'a> Options<'a> {
                 }
             } else if parse::is(option, "MATCH") {
                 options.pattern = Some(value).filter(|pattern| *pattern != b"*");
+            } else if of_keys && parse::is(option, "TYPE") {
+                options.kind = Some(value);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -46,29 +59,40 @@ impl<'a> Options<'a> {
 
     /// Whether an element of this name is returned.
     pub(super) fn wants(&self, name: Item<'_>) -> bool {
-        self.pattern.is_none_or(|pattern| {
-            glob::matches(pattern, name.as_bytes(&mut itoa::Buffer::new()), Case::Sensitive)
-        })
+        self.pattern.is_none() || self.matches(name.as_bytes(&mut itoa::Buffer::new()))
+    }
+
+    /// Whether a key of this name and type is returned.
+    pub(super) fn wants_key(&self, name: &[u8], kind: Kind) -> bool {
+        self.kind.is_none_or(|wanted| parse::is(wanted, kind.name())) && self.matches(name)
+    }
+
+    fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, Case::Sensitive))
     }
 }
 
-/// Reads a cursor, as C's `strtoul` does but without leading spaces. `None` if it is none that was ever given: it
-/// stands behind the last element.
+/// Reads a cursor of a collection. `None` if it is none that was ever given: it stands behind the last element.
 pub(super) fn cursor(arg: &[u8]) -> Result<Option<u32>, CommandError> {
-    let (negative, digits) = match arg {
+    Ok(u32::try_from(number(arg)?).ok())
+}
+
+/// Reads a cursor as C's `strtoul` does, but without leading spaces.
+pub(super) fn number(arg: &[u8]) -> Result<u64, CommandError> {
+    let invalid = || CommandError::other("ERR invalid cursor");
+    let text = arg.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (negative, digits) = match text {
+        [] => return Ok(0),
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
     };
-    let invalid = CommandError::other("ERR invalid cursor");
-    let text = std::str::from_utf8(digits).ok();
-    let value = match text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())) {
-        Some("") if arg.is_empty() => 0,
-        Some(digits) => digits.parse::<u64>().map_err(|_| invalid)?,
-        None => return Err(invalid),
-    };
-    let value = if negative { value.wrapping_neg() } else { value };
-    Ok(u32::try_from(value).ok())
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(invalid());
+    }
+    let digits = std::str::from_utf8(digits).map_err(|_| invalid())?;
+    let value = digits.parse::<u64>().map_err(|_| invalid())?;
+    Ok(if negative { value.wrapping_neg() } else { value })
 }
 
 /// Writes where to go on, and what was found.
@@ -90,6 +114,8 @@ mod tests {
             ("0", Ok(Some(0))),
             ("+7", Ok(Some(7))),
             ("", Ok(Some(0))),
+            ("5\0x", Ok(Some(5))),
+            ("0000000000000000000000000", Ok(Some(0))),
             ("4294967295", Ok(Some(u32::MAX))),
             ("4294967296", Ok(None)),
             ("-1", Ok(None)),
@@ -97,6 +123,8 @@ mod tests {
             ("1 ", invalid.clone()),
             (" 1", invalid.clone()),
             ("-", invalid.clone()),
+            ("+-1", invalid.clone()),
+            ("0x1", invalid.clone()),
             ("x", invalid),
         ] {
             assert_eq!(cursor(text.as_bytes()), expected, "{text}");

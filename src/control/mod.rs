@@ -354,5 +354,5 @@ fn view(status: &ringfort_cluster::council::Status) -> RaftView {
         None => Voters { stamp, old: configuration.voters.clone(), new: Vec::new() },
         Some(outgoing) => Voters { stamp, old: outgoing.clone(), new: configuration.voters.clone() },
     };
-    RaftView { term: status.term, leader: status.leader, voters, settled: true }
+    RaftView { term: status.term, leader: status.leader, voters, settled: status.settled }
 }

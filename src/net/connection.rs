@@ -103,7 +103,8 @@ impl Connection {
         let mut session = self.session.borrow_mut();
         let went_on = session.may_go_on();
         session.complete(completion.hole, &completion.reply, &completion.written);
-        if session.may_go_on() && !(went_on && self.input.borrow().is_empty()) {
+        let kept = !self.input.borrow().is_empty();
+        if (kept || !went_on) && session.may_go_on() {
             self.resume.notify_one();
         }
     }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::{Request, Router, frame::Written};
 use crate::{
-    commands::{Cx, Done, Handler, Reply, Run, dispatch},
+    commands::{Cx, Done, Handler, Reply, Run, Spread, dispatch},
     store::{Access, Db, Key, Locked, Role, Shard},
 };
 
@@ -27,6 +27,7 @@ impl Router {
         self.ran = true;
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
+            Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
             Run::Data(handler) => self.execute_several(handler, request, keys, out),
             Run::EachShard(handler) => self.execute_each(handler, request, out),
             Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
@@ -90,7 +91,7 @@ impl Router {
     /// Runs a command once for each shard that this node serves, one after the other, and puts the replies together.
     fn execute_each(&mut self, handler: Handler, request: &Request<'_>, out: &mut Reply) -> Executed {
         let (node, settings) = (self.node.clone(), self.settings.clone());
-        let mut replies = Vec::new();
+        let (mut replies, mut weights) = (Vec::new(), Vec::new());
         let mut written = Written::new();
         for id in (0..node.store.shards()).map(ShardId) {
             let mut guard = node.store.lock(id);
@@ -114,8 +115,9 @@ impl Router {
             debug_assert!(done != Done::Changed, "a command without a key logs its own effects");
             self.settle(&mut guard, before, &mut written);
             replies.push(part.into_bytes());
+            weights.push(guard.len(request.db));
         }
-        super::spread::combine(request, &replies, out, self.dice.roll());
+        super::spread::combine(request, &replies, &weights, out, self.dice.roll());
         Executed::Done(written)
     }
 

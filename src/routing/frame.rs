@@ -14,6 +14,9 @@ pub const FRAME_LIMIT: usize = (1 << 30) + 4096;
 /// Bytes of a request's head.
 const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
 
+/// Stands for the number of positions in a reply frame that says [`Answer::NotPrimary`].
+const NOT_PRIMARY: u16 = u16::MAX;
+
 /// Positions in logs that a request has written up to.
 pub type Written = SmallVec<[(ShardId, Epoch, Offset); 1]>;
 
@@ -91,13 +94,12 @@ pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
     out.extend_from_slice(&reply.id.to_le_bytes());
     match &reply.answer {
         Answer::NotPrimary(version) => {
-            out.push(0xff);
+            out.extend_from_slice(&NOT_PRIMARY.to_le_bytes());
             out.extend_from_slice(&version.0.to_le_bytes());
         }
         Answer::Reply { written, bytes } => {
-            // More shards than a byte counts are written by no single request: it would have to name as many keys.
-            let written = &written[..written.len().min(0xfe)];
-            out.push(written.len() as u8);
+            // There are at most 16384 shards, and no request writes to one of them many times.
+            out.extend_from_slice(&(written.len() as u16).to_le_bytes());
             for (shard, epoch, offset) in written {
                 out.extend_from_slice(&shard.0.to_le_bytes());
                 out.extend_from_slice(&epoch.0.to_le_bytes());
@@ -114,13 +116,14 @@ pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
 pub fn reply(body: &[u8]) -> Option<PeerReply<'_>> {
     let (id, rest) = body.split_first_chunk()?;
     let id = u32::from_le_bytes(*id);
-    let (count, mut rest) = rest.split_first()?;
-    if *count == 0xff {
+    let (count, mut rest) = rest.split_first_chunk()?;
+    let count = u16::from_le_bytes(*count);
+    if count == NOT_PRIMARY {
         let version = Version(u64::from_le_bytes(*rest.first_chunk()?));
         return Some(PeerReply { id, answer: Answer::NotPrimary(version) });
     }
     let mut written = Written::new();
-    for _ in 0..*count {
+    for _ in 0..count {
         let (shard, next) = rest.split_first_chunk()?;
         let (epoch, next) = next.split_first_chunk()?;
         let (offset, next) = next.split_first_chunk()?;
@@ -168,6 +171,10 @@ mod tests {
             Answer::NotPrimary(Version(5)),
             Answer::Reply { written: Written::new(), bytes: b"+PONG\r\n" },
             Answer::Reply { written: [(ShardId(1), Epoch(2), Offset(3))].into_iter().collect(), bytes: b"" },
+            Answer::Reply {
+                written: (0..300).map(|i| (ShardId(i), Epoch(2), Offset(3))).collect(),
+                bytes: b"+",
+            },
         ] {
             let sent = PeerReply { id: 1, answer };
             let mut out = Vec::new();
@@ -183,6 +190,6 @@ mod tests {
         assert!(split(&[5, 0, 0, 0, 1]).unwrap().is_none());
         assert!(split(&[0xff; 8]).is_err());
         assert_eq!(request(&[1, 2, 3]), None);
-        assert_eq!(reply(&[1, 0, 0, 0, 2, 9]), None);
+        assert_eq!(reply(&[1, 0, 0, 0, 2, 0, 9]), None);
     }
 }

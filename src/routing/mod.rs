@@ -6,18 +6,21 @@
 //! [`Router::peers`] and delivers what it leaves in [`Router::completions`].
 //!
 //! A request is run by [`execute`] under the locks of its shards, by nobody but the primary and only while it holds its
-//! lease. A request of several keys is [split](spread) over the nodes that own them. What promise 1 of the project
-//! means is decided here: a client may send any command to any node.
+//! lease. A request of several keys is [split](spread) over the nodes that own them, or takes several
+//! [steps]. What promise 1 of the project means is decided here: a client may send any command to any node.
 //!
 //! **Order.** Replies of a connection leave in the order of its requests (holes see to that). Requests of one
 //! connection for one shard are also *run* in their order: while one of them is under way elsewhere or waits, later
 //! ones follow it on the same link or wait behind it.
 
+mod carry;
 mod execute;
 pub mod frame;
 mod hold;
 mod peer;
+mod scan;
 mod spread;
+mod steps;
 mod wait;
 
 use std::{collections::HashMap, collections::VecDeque, sync::Arc};
@@ -31,7 +34,7 @@ use smallvec::SmallVec;
 pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
-    commands::{Command, CommandError, Flags, Run},
+    commands::{Command, CommandError, Flags, Run, Spread},
     config::Settings,
     env::{Now, random::Dice},
     node::Node,
@@ -66,6 +69,8 @@ pub enum Origin {
         /// Which part.
         part: usize,
     },
+    /// A step of a request that takes several.
+    Step(usize),
     /// Another node, for a client of its own.
     Peer {
         /// Its connection.
@@ -222,6 +227,7 @@ pub struct Router {
     held_bytes: usize,
     gathers: Slab<spread::Gathering>,
     waits: Vec<wait::Wait>,
+    jobs: Slab<steps::Job>,
     unresolved: HashMap<(ConnKey, ShardId), Unresolved, FxBuildHasher>,
     dice: Dice,
 }
@@ -250,6 +256,7 @@ impl Router {
             held_bytes: 0,
             gathers: Slab::new(),
             waits: Vec::new(),
+            jobs: Slab::new(),
             unresolved: HashMap::default(),
             dice: Dice::new(seed),
         };
@@ -343,7 +350,11 @@ impl Router {
     }
 
     fn place_keyless(&self, request: &Request<'_>) -> Place {
-        if !matches!(request.command.run, Run::EachShard(_)) {
+        if request.command.spread == Spread::Cursor {
+            return self.place_scan(request);
+        }
+        // Clients of the cluster port ask each node for what it has itself.
+        if !matches!(request.command.run, Run::EachShard(_)) || request.door == Door::Cluster {
             return Place::Here;
         }
         if self.routes.contains(&Route::Nobody) {
@@ -452,6 +463,8 @@ impl Router {
         match origin {
             Origin::Client { conn, .. } | Origin::Peer { conn, .. } => Some(conn),
             Origin::Part { gather, .. } => self.connection_of(self.gathers.get(gather)?.origin),
+            // What matters to the order of its connection's requests is the whole of it.
+            Origin::Step(_) => None,
         }
     }
 
@@ -470,6 +483,7 @@ impl Router {
                 self.completions.push(Completion { conn, hole, reply, written });
             }
             Origin::Part { gather, part } => self.gather(gather, part, reply, written),
+            Origin::Step(job) => self.end_step(job, reply, written),
             Origin::Peer { conn, id } => {
                 let mut frame = Vec::new();
                 let answer = frame::Answer::Reply { written, bytes: &reply };

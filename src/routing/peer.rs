@@ -133,7 +133,7 @@ impl Router {
         if args.at(0) == b"WAIT" {
             return self.wait_for_peer(origin, args);
         }
-        let command = match commands::resolve(args) {
+        let command = match commands::resolve_for_peer(args) {
             Ok(command) => command,
             Err(error) => return self.fail(origin, &error),
         };

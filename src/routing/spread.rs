@@ -29,6 +29,8 @@ pub(super) struct Gathering {
 #[derive(Debug, Default)]
 struct Part {
     keys: Vec<usize>,
+    /// How many shards it is run on.
+    shards: usize,
     reply: Vec<u8>,
 }
 
@@ -43,14 +45,16 @@ impl Gathering {
 
 impl Router {
     pub(super) fn spread(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
-        if self.gathers.len() >= GATHERS_LIMIT {
+        if self.gathers.len() + self.jobs.len() >= GATHERS_LIMIT {
             let error = CommandError::other("ERR too many requests over several nodes are under way");
             return self.fail(origin, &error);
         }
         match request.command.spread {
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
             Spread::Everywhere(gather) => self.spread_everywhere(origin, request, gather),
-            Spread::Together | Spread::Carry | Spread::Cursor => {
+            Spread::Carry => self.carry(origin, request, keys),
+            Spread::Cursor => self.scan(origin, request),
+            Spread::Together => {
                 let text = format!(
                     "CROSSSLOT The keys of '{}' are on different nodes; give them a common hash tag, \
                      as in {{tag}}key, to use them together",
@@ -72,7 +76,7 @@ impl Router {
                 None => targets.push((route, vec![index])),
             }
         }
-        let parts = targets.iter().map(|target| Part { keys: target.1.clone(), reply: Vec::new() }).collect();
+        let parts = targets.iter().map(|target| Part { keys: target.1.clone(), ..Part::default() }).collect();
         let gather = self.begin(origin, request, gather, parts);
         for (part, (route, indices)) in targets.into_iter().enumerate() {
             let name = std::iter::once(request.args.at(0));
@@ -94,17 +98,21 @@ impl Router {
 
     fn spread_everywhere(&mut self, origin: Origin, request: Request<'_>, gather: Gather) {
         let mut places: Vec<Place> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
         for route in &self.routes {
             let place = match route {
                 Route::Here => Place::Here,
                 Route::Peer(peer) => Place::Peer(*peer),
                 Route::Nobody => Place::Wait,
             };
-            if !places.contains(&place) {
+            let known = places.iter().position(|known| *known == place);
+            let index = known.unwrap_or_else(|| {
                 places.push(place);
-            }
+                parts.push(Part::default());
+                parts.len() - 1
+            });
+            parts[index].shards += 1;
         }
-        let parts = places.iter().map(|_| Part::default()).collect();
         let gather = self.begin(origin, request, gather, parts);
         for (part, place) in places.into_iter().enumerate() {
             self.submit(Origin::Part { gather, part }, request, &[], place);
@@ -129,24 +137,32 @@ impl Router {
         match whole.gather {
             Gather::PerKey => put_by_key(&whole.parts, &mut out),
             how => {
-                let replies: Vec<Vec<u8>> = whole.parts.into_iter().map(|part| part.reply).collect();
-                put_together(how, &replies, &mut out, self.dice.roll());
+                let parts = whole.parts.into_iter();
+                let (weights, replies): (Vec<_>, Vec<_>) =
+                    parts.map(|part| (part.shards, part.reply)).unzip();
+                put_together(how, &replies, &weights, &mut out, self.dice.roll());
             }
         }
         self.complete(whole.origin, out.into_bytes(), whole.written);
     }
 }
 
-/// Puts the replies of a command that was run shard by shard together.
-pub(super) fn combine(request: &Request<'_>, replies: &[Vec<u8>], out: &mut Reply, random: u64) {
+/// Puts the replies of a command that was run shard by shard together. `weights` say how many keys each shard has.
+pub(super) fn combine(
+    request: &Request<'_>,
+    replies: &[Vec<u8>],
+    weights: &[usize],
+    out: &mut Reply,
+    random: u64,
+) {
     let how = match request.command.spread {
         Spread::Everywhere(gather) | Spread::Keys(gather) => gather,
         Spread::Together | Spread::Carry | Spread::Cursor => Gather::AllOk,
     };
-    put_together(how, replies, out, random);
+    put_together(how, replies, weights, out, random);
 }
 
-fn put_together(how: Gather, replies: &[Vec<u8>], out: &mut Reply, random: u64) {
+fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut Reply, random: u64) {
     if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
         out.bytes.extend_from_slice(error);
         return;
@@ -161,10 +177,17 @@ fn put_together(how: Gather, replies: &[Vec<u8>], out: &mut Reply, random: u64) 
             all.iter().for_each(|element| out.bytes.extend_from_slice(element));
         }
         Gather::AnyOne => {
-            let some: Vec<&Vec<u8>> = replies.iter().filter(|reply| !is_null(reply)).collect();
-            match some.len() {
-                0 => out.null(),
-                len => out.bytes.extend_from_slice(some[random as usize % len]),
+            let weighted = replies.iter().zip(weights).filter(|(reply, _)| !is_null(reply));
+            let all: usize = weighted.clone().map(|(_, weight)| weight).sum();
+            let mut at = (random as usize).checked_rem(all).unwrap_or(0);
+            let chosen = weighted.clone().find(|(_, weight)| {
+                let found = at < **weight;
+                at = at.wrapping_sub(**weight);
+                found
+            });
+            match chosen {
+                None => out.null(),
+                Some((reply, _)) => out.bytes.extend_from_slice(reply),
             }
         }
     }
@@ -209,9 +232,13 @@ mod tests {
     use super::*;
 
     fn put(how: Gather, replies: &[&str]) -> String {
+        put_weighted(how, replies, &[1; 8], 0)
+    }
+
+    fn put_weighted(how: Gather, replies: &[&str], weights: &[usize], random: u64) -> String {
         let mut out = Reply::default();
         let replies: Vec<Vec<u8>> = replies.iter().map(|reply| reply.as_bytes().to_vec()).collect();
-        put_together(how, &replies, &mut out, 0);
+        put_together(how, &replies, weights, &mut out, random);
         String::from_utf8(out.into_bytes()).unwrap()
     }
 
@@ -226,8 +253,16 @@ mod tests {
     }
 
     #[test]
+    fn one_of_several_replies_is_chosen_by_weight() {
+        let replies = ["$1\r\na\r\n", "$-1\r\n", "$1\r\nb\r\n", "$1\r\nc\r\n"];
+        let chosen = |random| put_weighted(Gather::AnyOne, &replies, &[1, 100, 3, 2], random);
+        let letters: String = (0..12).map(|random| chosen(random).as_bytes()[4] as char).collect();
+        assert_eq!(letters, "abbbccabbbcc");
+    }
+
+    #[test]
     fn elements_return_to_the_places_of_their_keys() {
-        let part = |keys: &[usize], reply: &str| Part { keys: keys.into(), reply: reply.into() };
+        let part = |keys: &[usize], reply: &str| Part { keys: keys.into(), reply: reply.into(), shards: 0 };
         let parts = [part(&[0, 2], "*2\r\n$1\r\na\r\n$1\r\nc\r\n"), part(&[1], "*1\r\n_\r\n")];
         let mut out = Reply::default();
         put_by_key(&parts, &mut out);

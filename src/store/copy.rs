@@ -32,7 +32,7 @@ pub struct Copy {
     pub at: Option<Position>,
     /// Records that wait to be sent, as in the log.
     pub backlog: Vec<u8>,
-    /// The backlog outgrew its limit: what it holds is of no use.
+    /// It cannot go on, for its backlog outgrew its limit or databases were swapped: it is to begin anew.
     pub overrun: bool,
 }
 
@@ -44,6 +44,14 @@ impl Copies {
     /// Whether there are any.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Lets all of them begin anew: the walk's order has changed beneath them.
+    pub(super) fn begin_anew(&mut self) {
+        for copy in &mut self.0 {
+            copy.overrun = true;
+            copy.backlog = Vec::new();
+        }
     }
 
     /// Passes on the record of an effect on the key at `key`; `None`: on all keys.

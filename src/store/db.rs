@@ -81,6 +81,15 @@ impl<'a> Db<'a> {
         Some(Peek { entry: self.entry(key)?, access: self.access })
     }
 
+    /// A copy of a value of its own, to be [put](Edit::put_back) elsewhere.
+    pub fn copy(&self, key: Key<'_>) -> Option<Taken> {
+        let entry = self.entry(key)?;
+        self.access.touch(&entry.clock);
+        let entry = entry.clone();
+        entry.clock.set(self.access.fresh());
+        Some(Taken { entry })
+    }
+
     fn entry(&self, key: Key<'_>) -> Option<&Entry> {
         let shard = &self.locked.shards[self.locked.index(key.slot)];
         let entry = shard.entry(self.number, shard.lookup(self.number, key)?);
@@ -150,7 +159,7 @@ impl Core {
     }
 }
 
-fn is_over(deadline: Option<u64>, now: u64) -> bool {
+pub(super) fn is_over(deadline: Option<u64>, now: u64) -> bool {
     deadline.is_some_and(|deadline| deadline <= now)
 }
 

@@ -24,7 +24,7 @@ pub(super) fn allocated(bytes: usize) -> usize {
 }
 
 /// A key and what it holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     hash: u32,
     /// When it was last used, or how often: see [`super::evict`].
@@ -32,13 +32,13 @@ pub(super) struct Entry {
     body: Body,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Body {
     Small(Box<[u8]>),
     Large(Box<Large>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Large {
     key: Box<[u8]>,
     deadline: Option<u64>,

@@ -10,6 +10,7 @@ pub mod db;
 mod entry;
 pub mod evict;
 pub mod key;
+mod keys;
 pub mod log;
 pub mod objects;
 pub mod ordered;
@@ -21,6 +22,7 @@ pub use self::{
     db::{Db, Edit, Locked, Peek, Taken},
     evict::{Access, Policy},
     key::Key,
+    keys::Point,
     shard::{Core, DATABASES, Role, Shard},
     value::{Form, Kind, Object, Value},
 };
@@ -125,6 +127,9 @@ impl Store {
             let objects = std::mem::take(&mut core.dropped);
             // The receiver lives as long as the process.
             let _ = self.trash.send(Trash::Objects(objects));
+        }
+        if !core.cleared.is_empty() {
+            self.drop_later(std::mem::take(&mut core.cleared));
         }
     }
 

@@ -32,19 +32,19 @@ pub struct Pos {
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ordered<T: Item> {
     shape: Shape<T>,
     len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Shape<T: Item> {
     One(Page<T>),
     Many(Box<Directory<T>>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Page<T: Item> {
     items: Vec<T>,
     note: T::Note,
@@ -52,7 +52,7 @@ struct Page<T: Item> {
     depth: u8,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Directory<T: Item> {
     /// How many leading bits of a hash choose the place in `places`.
     depth: u8,

@@ -73,6 +73,8 @@ pub struct Core {
     soonest: u64,
     /// Large values that were removed and wait to be dropped where nobody waits for it.
     pub(super) dropped: Vec<Object>,
+    /// Tables that were emptied and wait likewise.
+    pub(super) cleared: Vec<Cleared>,
 }
 
 /// Where an entry is, until the shard is next changed.
@@ -122,6 +124,7 @@ impl Shard {
             deadlines: [0; DATABASES as usize],
             soonest: u64::MAX,
             dropped: Vec::new(),
+            cleared: Vec::new(),
         };
         Self { core, first_slot: id.0 * slots, slots, databases: Default::default() }
     }
@@ -260,6 +263,35 @@ impl Shard {
             cleared.push(Cleared(tables));
         }
         cleared
+    }
+
+    /// Empties a database, or all; what was in it is dropped when the shard is [settled](super::Store::settle).
+    /// Returns whether there were any keys.
+    pub fn flush(&mut self, db: Option<u8>) -> bool {
+        if db.map_or_else(|| self.is_empty(), |db| self.len(db) == 0) {
+            return false;
+        }
+        let cleared = self.clear(db);
+        self.core.cleared.extend(cleared);
+        self.core.changes += 1;
+        true
+    }
+
+    /// Lets two databases change places. Returns whether there were any keys in them.
+    ///
+    /// Copies that are being made begin anew: their walk goes through the databases one by one, so it would miss what
+    /// moves to one that it has passed.
+    pub fn swap(&mut self, a: u8, b: u8) -> bool {
+        if a == b || self.len(a) + self.len(b) == 0 {
+            return false;
+        }
+        let (a, b) = (usize::from(a), usize::from(b));
+        self.databases.swap(a, b);
+        self.core.used_by.swap(a, b);
+        self.core.deadlines.swap(a, b);
+        self.core.changes += 1;
+        self.core.copies.begin_anew();
+        true
     }
 
     /// Removes up to `budget` entries' worth of keys whose time was over at `now`, and tells each to `removed` with

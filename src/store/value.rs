@@ -136,7 +136,7 @@ impl<'s> Value<'s> {
 }
 
 /// A value with memory of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Object {
     /// A string longer than [`INLINE_STRING`].
     Str(Bytes),

@@ -132,6 +132,9 @@ pub struct Status {
     pub leader: Option<NodeId>,
     /// The newest configuration in this node's log.
     pub configuration: Configuration,
+    /// Whether this node has applied all entries before the configuration that came before `configuration`: until
+    /// then a death that an older council decided may be unknown to it. `false` while that is not known.
+    pub settled: bool,
     /// Why agreement has stopped on this node: it can only end.
     pub stopped: Option<String>,
 }
@@ -305,6 +308,7 @@ impl Status {
             term: metrics.current_term,
             leader: metrics.current_leader.as_ref().and_then(name),
             configuration: Configuration::of(membership),
+            settled: false,
             stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
     }
@@ -327,16 +331,29 @@ impl Configuration {
     }
 }
 
+/// Whether what this node has applied reaches the configuration before this one, which is its newest. A configuration
+/// is written only when the one before it is committed.
+async fn is_settled(raft: &Raft, newest: &Configuration, applied: Option<u64>) -> bool {
+    let known = raft.with_raft_state(|state| {
+        let memberships = &state.membership_state;
+        (*memberships.committed().log_id(), *memberships.effective().log_id())
+    });
+    let Ok((committed, effective)) = known.await else { return false };
+    let version = effective.map_or((0, 0), |id| (id.leader_id.term, id.index));
+    version == newest.version && committed.is_some_and(|id| applied >= Some(id.index))
+}
+
 /// Publishes what Raft says of itself, and has a snapshot made when the log's file fills up.
 async fn watch_raft(raft: Raft, log: Log, tell: watch::Sender<Status>) {
     let mut metrics = raft.metrics();
     loop {
-        let (seen, behind) = {
+        let (mut seen, behind, applied) = {
             let metrics = metrics.borrow_watched();
             let index = |id: &Option<types::LogId>| id.map_or(0, |id| id.index);
             let behind = index(&metrics.last_applied).saturating_sub(index(&metrics.snapshot));
-            (Status::of(&metrics), behind)
+            (Status::of(&metrics), behind, metrics.last_applied.map(|id| id.index))
         };
+        seen.settled = is_settled(&raft, &seen.configuration, applied).await;
         tell.send_if_modified(|status| {
             let changed = *status != seen;
             *status = seen;

@@ -17,14 +17,14 @@ use crate::store::{
 const PLACE: usize = place(size_of::<Field>());
 
 /// A large hash.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Hash {
     fields: Ordered<Field>,
     seed: u64,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Field {
     hash: u32,
     body: Box<[u8]>,
@@ -222,7 +222,7 @@ impl<'a> HashRef<'a> {
     pub fn sample(self, mut random: impl FnMut() -> u64) -> Option<(Item<'a>, Item<'a>)> {
         match self {
             Self::Small(run) => {
-                let index = (u128::from(random()) * self.len() as u128 >> 64) as usize;
+                let index = ((u128::from(random()) * self.len() as u128) >> 64) as usize;
                 let field = packed::get(run, index * 2)?;
                 Some((field.value, packed::after(run, &field)?.value))
             }

@@ -62,7 +62,7 @@ impl NodeLimit {
 }
 
 /// A large list.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct List {
     /// Packed runs, none of them empty.
     nodes: VecDeque<Vec<u8>>,

@@ -16,14 +16,14 @@ use crate::store::{
 const PLACE: usize = place(size_of::<Member>());
 
 /// A large set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Set {
     members: Ordered<Member>,
     seed: u64,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Member {
     hash: u32,
     text: Box<[u8]>,
@@ -197,7 +197,7 @@ impl<'a> SetRef<'a> {
     /// A member chosen evenly by `random`, which gives 64 bits at each call.
     pub fn sample(self, mut random: impl FnMut() -> u64) -> Option<Item<'a>> {
         let len = self.len();
-        let mut index = || (u128::from(random()) * len as u128 >> 64) as usize;
+        let mut index = || ((u128::from(random()) * len as u128) >> 64) as usize;
         match self {
             Self::Ints(_) | Self::Small(_) if len == 0 => None,
             Self::Ints(bytes) => Some(Item::Int(intset::get(bytes, index()))),

@@ -1,0 +1,85 @@
+//! One number for all data of a shard, by which a primary and its replica are compared.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::rebuild;
+use crate::store::{Shard, copy::Position};
+
+/// A hash of all entries: their databases, keys, types, elements and deadlines. Equal data has equal digests, in
+/// whatever form and order it is kept; keys whose time is over count like others. O(N) in the size of the data.
+pub fn digest(shard: &Shard) -> u64 {
+    let start = Position { slot: shard.slots().start, db: 0, hash: 0 };
+    let mut sum = 0_u64;
+    shard.walk_for_copy(start, usize::MAX, |db, key, value, deadline| {
+        let head =
+            hash([&[db][..], key, value.kind().name().as_bytes(), &deadline.unwrap_or(0).to_le_bytes()]);
+        let mut elements = 0_u64;
+        let mut index = 0_u64;
+        rebuild::rebuild(key, value, &mut |command| {
+            let (step, ordered) = match command[0] {
+                b"HSET" | b"ZADD" => (2, false),
+                b"SADD" => (1, false),
+                _ => (1, true),
+            };
+            for element in command[2..].chunks(step) {
+                let place = if ordered { index } else { 0 }.to_le_bytes();
+                index += 1;
+                let of_element = element.iter().copied().chain([&place[..]]);
+                elements = elements.wrapping_add(hash(of_element));
+            }
+        });
+        sum = sum.wrapping_add(xxh3_64(&[head, elements, index].map(u64::to_le_bytes).concat()));
+    });
+    sum
+}
+
+/// A hash of several texts, each told from the next.
+fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(text);
+    }
+    xxh3_64(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::bench::Bench;
+
+    fn digest_of(commands: &[&str]) -> u64 {
+        let mut bench = Bench::new();
+        commands.iter().for_each(|command| _ = bench.run(command));
+        let digest = digest(&bench.shard());
+        digest
+    }
+
+    #[test]
+    fn equal_data_has_equal_digests_however_it_came_about() {
+        let one = digest_of(&["append a 1", "append b 2", "rpush l x y"]);
+        let other = digest_of(&["rpush l y", "append b 0", "del b", "append b 2", "append a 1", "lpush l x"]);
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn every_difference_shows() {
+        let different = [
+            &[][..],
+            &["append a 1"],
+            &["append a 2"],
+            &["append b 1"],
+            &["append a 1", "expire a 100"],
+            &["append a 1", "expire a 101"],
+            &["append a 1", "move a 1"],
+            &["rpush a 1"],
+            &["rpush a 1 2"],
+            &["rpush a 2 1"],
+            &["rpush a 12"],
+        ];
+        let mut digests: Vec<u64> = different.iter().map(|commands| digest_of(commands)).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), different.len());
+    }
+}

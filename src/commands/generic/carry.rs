@@ -1,0 +1,215 @@
+//! The steps by which a value goes to a key on another node: what the router sends to the owners of the two keys.
+//!
+//! Clients cannot call these. The value travels as the records that rebuild it, under its new name; its fingerprint
+//! is the hash of these, by which the source is removed only if it is still what was carried.
+
+use ringfort_protocol::{Args, Parsed, Parser};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    commands::{
+        self, Command, CommandError, Cx, Done, Flags, Handler, KeyFlags, KeySpec, Run, dispatch, rebuild,
+    },
+    store::{Key, log},
+};
+
+/// The longest value that is carried between nodes, in bytes of the records that rebuild it.
+pub(crate) const CARRY_LIMIT: usize = 256 << 20;
+
+/// `carry.fetch source destination`: replies with the records that give the value of `source` to `destination`, or
+/// null.
+pub(crate) static FETCH: Command = Command {
+    name: "carry.fetch",
+    arity: 3,
+    flags: Flags::READONLY,
+    keys: &[KeySpec::at(1, KeyFlags::RO.and(KeyFlags::ACCESS))],
+    run: Run::Data(|cx, args| {
+        match records(cx, args.at(2)) {
+            None => cx.out.null(),
+            Some(records) if records.len() > CARRY_LIMIT => {
+                let text = "ERR The value is too large to be carried to another node; give both keys a common hash \
+                            tag, as in {tag}key";
+                return Err(CommandError::other(text));
+            }
+            Some(records) => cx.out.bulk(&records),
+        }
+        Ok(Done::Read)
+    }),
+    ..Command::BASE
+};
+
+/// `carry.place destination NX|REPLACE records`: gives the destination the value. Replies 1, or 0 if there is
+/// something at it and it was not to be replaced.
+pub(crate) static PLACE: Command = Command {
+    name: "carry.place",
+    arity: 4,
+    flags: Flags::WRITE,
+    keys: &[KeySpec::at(1, KeyFlags::OW.and(KeyFlags::UPDATE))],
+    run: Run::Data(|cx, args| {
+        let key = cx.key(0);
+        each(args.at(3), key, |_, _| ())?;
+        let mut entry = cx.db.edit(key);
+        if args.at(2) != b"REPLACE" && entry.value().is_some() {
+            cx.out.flag(false);
+            return Ok(Done::Unchanged);
+        }
+        if entry.remove() {
+            entry.log(&[b"DEL", key.bytes]);
+        }
+        let mark = cx.out.mark();
+        each(args.at(3), key, |handler, args| {
+            dispatch::run(handler, cx, args);
+            cx.out.rewind(mark);
+        })?;
+        cx.out.flag(true);
+        Ok(Done::Logged)
+    }),
+    ..Command::BASE
+};
+
+/// `carry.drop source destination fingerprint`: removes the source. Replies 1, or 0 if it is no longer what was
+/// carried.
+pub(crate) static DROP: Command = Command {
+    name: "carry.drop",
+    arity: 4,
+    flags: Flags::WRITE,
+    keys: &[KeySpec::at(1, KeyFlags::RM.and(KeyFlags::DELETE))],
+    run: Run::Data(|cx, args| {
+        let carried = std::str::from_utf8(args.at(3)).ok().and_then(|text| text.parse().ok());
+        let now = records(cx, args.at(2)).map(|records| fingerprint(&records));
+        let unchanged = now.is_none() || now == carried;
+        cx.out.flag(unchanged);
+        let mut entry = cx.db.edit(cx.keys[0]);
+        if !unchanged || !entry.remove() {
+            return Ok(Done::Unchanged);
+        }
+        entry.log(&[b"DEL", entry.key().bytes]);
+        Ok(Done::Logged)
+    }),
+    ..Command::BASE
+};
+
+/// What tells one value, with its deadline, from another.
+pub(crate) fn fingerprint(records: &[u8]) -> u64 {
+    xxh3_64(records)
+}
+
+/// The records that give `name` the value and the deadline of the command's first key.
+fn records(cx: &Cx<'_>, name: &[u8]) -> Option<Vec<u8>> {
+    let entry = cx.db.peek(cx.key(0))?;
+    let mut records = Vec::new();
+    rebuild::records(cx.db.number, name, entry.value(), entry.deadline(), &mut records);
+    Some(records)
+}
+
+/// Passes the commands in `records` to `visit`, if each is one that works on `key` alone.
+fn each(records: &[u8], key: Key<'_>, mut visit: impl FnMut(Handler, Args<'_>)) -> Result<(), CommandError> {
+    let broken = || CommandError::other("ERR a value came from another node in a form that makes no sense");
+    let (mut spans, mut read) = (Vec::new(), 0);
+    for (_, record) in log::records(records) {
+        read += 5 + record.len();
+        let parsed = Parser::new().parse(record, &mut spans, &Default::default());
+        let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
+        let args = Args::new(record, &spans);
+        let command = commands::resolve(args)?;
+        let Run::Data(handler) = command.run else { return Err(broken()) };
+        let mut keys = command.keys.iter().flat_map(|spec| spec.indices(args)).map(|index| args.at(index));
+        if keys.next() != Some(key.bytes) || keys.next().is_some() {
+            return Err(broken());
+        }
+        visit(handler, args);
+    }
+    if read == records.len() { Ok(()) } else { Err(broken()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfort_protocol::OwnedArgs;
+
+    use super::*;
+    use crate::commands::{bench::Bench, digest::digest};
+
+    fn run(bench: &mut Bench, command: &'static Command, args: &[&[u8]]) -> Vec<u8> {
+        let name = std::iter::once(command.name.as_bytes());
+        let args: OwnedArgs = name.chain(args.iter().copied()).collect();
+        bench.run_command(command, args.as_args())
+    }
+
+    fn fetch(bench: &mut Bench, from: &str, to: &str) -> Vec<u8> {
+        let reply = run(bench, &FETCH, &[from.as_bytes(), to.as_bytes()]);
+        let body = memchr_after(&reply);
+        reply[body..reply.len() - 2].to_vec()
+    }
+
+    fn memchr_after(reply: &[u8]) -> usize {
+        reply.iter().position(|byte| *byte == b'\n').unwrap() + 1
+    }
+
+    #[test]
+    fn a_carried_value_equals_a_renamed_one() {
+        for fill in ["append a v", "rpush a 1 2 3", "append a 0"] {
+            let (mut here, mut there, mut replica) = (Bench::new(), Bench::new(), Bench::new());
+            here.run(fill);
+            here.run("expire a 100");
+            there.run("append b old");
+            replica.follow(&mut there);
+            let records = fetch(&mut here, "a", "b");
+            assert_eq!(run(&mut there, &PLACE, &[b"b", b"NX", &records]), b":0\r\n");
+            assert_eq!(run(&mut there, &PLACE, &[b"b", b"REPLACE", &records]), b":1\r\n");
+            replica.follow(&mut there);
+            let print = fingerprint(&records).to_string();
+            assert_eq!(run(&mut here, &DROP, &[b"a", b"b", print.as_bytes()]), b":1\r\n");
+            assert_eq!(here.run("exists a"), ":0 ");
+            here.run(fill);
+            here.run("expire a 100");
+            here.run("rename a b");
+            assert_eq!(digest(&there.shard()), digest(&here.shard()));
+            assert_eq!(digest(&there.shard()), digest(&replica.shard()));
+        }
+    }
+
+    #[test]
+    fn a_source_that_has_changed_stays() {
+        let mut bench = Bench::new();
+        bench.run("append a v");
+        let print = fingerprint(&fetch(&mut bench, "a", "b")).to_string();
+        for change in ["expire a 100", "append a v"] {
+            bench.run(change);
+            bench.effects();
+            assert_eq!(run(&mut bench, &DROP, &[b"a", b"b", print.as_bytes()]), b":0\r\n");
+            assert_eq!(bench.effects(), "");
+            bench.run("persist a");
+        }
+        bench.run("del a");
+        assert_eq!(run(&mut bench, &DROP, &[b"a", b"b", print.as_bytes()]), b":1\r\n");
+    }
+
+    #[test]
+    fn an_absent_value_is_null() {
+        assert_eq!(run(&mut Bench::new(), &FETCH, &[b"a", b"b"]), b"$-1\r\n");
+    }
+
+    #[test]
+    fn records_that_make_no_sense_change_nothing() {
+        let mut bench = Bench::new();
+        bench.run("append b old");
+        bench.run("append a v");
+        let mut bad = vec![fetch(&mut bench, "a", "c"), b"junk".to_vec()];
+        let mut tail = fetch(&mut bench, "a", "b");
+        tail.extend_from_slice(b"tail");
+        bad.push(tail);
+        let mut two = Vec::new();
+        log::put_record(&mut two, 0, [&b"DEL"[..], b"b", b"a"].into_iter());
+        bad.push(two);
+        let mut unknown = Vec::new();
+        log::put_record(&mut unknown, 0, [&b"CARRY.FETCH"[..], b"b", b"a"].into_iter());
+        bad.push(unknown);
+        bench.effects();
+        for records in bad {
+            let reply = run(&mut bench, &PLACE, &[b"b", b"REPLACE", &records]);
+            assert!(reply.starts_with(b"-ERR"), "{}", reply.escape_ascii());
+            assert_eq!(bench.effects(), "");
+            assert_eq!(bench.run("get b"), "$3 old ");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Keys, whatever they hold: when they end, what they are called, which there are.
+//!
+//! | file | commands |
+//! | --- | --- |
+//! | [`presence`] | DEL, UNLINK, EXISTS, TOUCH, TYPE |
+//! | [`expire`] | EXPIRE and its like, TTL and its like, PERSIST |
+//! | [`rename`] | RENAME, RENAMENX, COPY, MOVE |
+//! | [`scan`] | SCAN |
+//! | [`databases`] | KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB |
+//! | [`object`] | OBJECT |
+//! | [`carry`] | what RENAME and COPY are made of between nodes |
+
+pub(crate) mod carry;
+mod databases;
+mod expire;
+mod object;
+mod presence;
+pub(crate) mod rename;
+pub(crate) mod scan;
+
+use super::Command;
+
+/// The family.
+pub(super) const COMMANDS: &[Command] = &[
+    presence::DEL,
+    presence::UNLINK,
+    presence::EXISTS,
+    presence::TOUCH,
+    presence::TYPE,
+    expire::EXPIRE,
+    expire::PEXPIRE,
+    expire::EXPIREAT,
+    expire::PEXPIREAT,
+    expire::TTL,
+    expire::PTTL,
+    expire::EXPIRETIME,
+    expire::PEXPIRETIME,
+    expire::PERSIST,
+    rename::RENAME,
+    rename::RENAMENX,
+    rename::COPY,
+    rename::MOVE,
+    scan::SCAN,
+    databases::KEYS,
+    databases::RANDOMKEY,
+    databases::DBSIZE,
+    databases::FLUSHDB,
+    databases::FLUSHALL,
+    databases::SWAPDB,
+    object::OBJECT,
+];
+
+/// Commands that nodes send each other and clients cannot call.
+pub(super) static INTERNAL: [&Command; 4] = [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP];

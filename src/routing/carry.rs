@@ -1,0 +1,137 @@
+//! RENAME, RENAMENX and COPY between two nodes: fetch, place, drop.
+//!
+//! The value is fetched from the owner of the source, placed at the owner of the destination, and then, for a rename,
+//! removed from the source if that is still what was carried; if not, it is carried again. So no write to the source
+//! is lost, but others see the steps. What the steps are is in [`crate::commands::generic::carry`].
+
+use ringfort_protocol::OwnedArgs;
+
+use super::{
+    Origin, Request, Router,
+    steps::{Asked, Job, NONSENSE, body},
+};
+use crate::{
+    commands::{
+        CommandError, Reply,
+        generic::{
+            carry::{DROP, FETCH, PLACE, fingerprint},
+            rename::CopyOptions,
+        },
+    },
+    store::Key,
+};
+
+/// How often a value is carried that changes meanwhile, before the rename is given up.
+const ATTEMPTS: u8 = 8;
+
+/// A value on its way.
+#[derive(Debug)]
+pub(super) struct Carrying {
+    pub(super) asked: Asked,
+    verb: Verb,
+    /// The database of the destination.
+    db: u8,
+    /// Whether what is at the destination may be replaced.
+    replace: bool,
+    stage: Stage,
+    attempts: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Rename,
+    RenameNx,
+    Copy,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Fetch,
+    /// With the fingerprint of the value.
+    Place(u64),
+    Drop,
+}
+
+impl Router {
+    /// Begins to carry a value.
+    pub(super) fn carry(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
+        debug_assert_eq!(keys.len(), 2, "a value goes from one key to another");
+        let (verb, options) = match request.command.name {
+            "copy" => (Verb::Copy, CopyOptions::parse(request.args, request.db)),
+            "renamenx" => (Verb::RenameNx, Ok(CopyOptions { db: request.db, replace: false })),
+            _ => (Verb::Rename, Ok(CopyOptions { db: request.db, replace: true })),
+        };
+        match options {
+            Err(error) => self.fail(origin, &error),
+            Ok(CopyOptions { db, replace }) => {
+                let asked = self.take_on(origin, request);
+                self.fetch(Carrying { asked, verb, db, replace, stage: Stage::Fetch, attempts: 0 });
+            }
+        }
+    }
+
+    fn fetch(&mut self, mut carrying: Carrying) {
+        carrying.stage = Stage::Fetch;
+        let (db, args) = (carrying.asked.request.db, carrying.asked.request.args.as_args());
+        let args: OwnedArgs = [FETCH.name.as_bytes(), args.at(1), args.at(2)].into_iter().collect();
+        self.step(Job::Carry(carrying), &FETCH, db, &args);
+    }
+
+    pub(super) fn carry_goes_on(&mut self, mut carrying: Carrying, reply: &[u8]) {
+        let args = carrying.asked.request.args.as_args();
+        match (carrying.stage, reply) {
+            (Stage::Fetch, b"$-1\r\n" | b"_\r\n") => self.source_is_absent(carrying),
+            (Stage::Fetch, _) => {
+                let Some(records) = body(reply) else { return self.fail_job(carrying.asked, &NONSENSE) };
+                let how: &[u8] = if carrying.replace { b"REPLACE" } else { b"NX" };
+                let args: OwnedArgs = [PLACE.name.as_bytes(), args.at(2), how, records].into_iter().collect();
+                carrying.stage = Stage::Place(fingerprint(records));
+                let db = carrying.db;
+                self.step(Job::Carry(carrying), &PLACE, db, &args);
+            }
+            (Stage::Place(_), b":0\r\n") => self.end_job(carrying.asked, b":0\r\n".to_vec()),
+            (Stage::Place(_), _) if carrying.verb == Verb::Copy => {
+                self.end_job(carrying.asked, b":1\r\n".to_vec());
+            }
+            (Stage::Place(fingerprint), _) => {
+                let mut number = itoa::Buffer::new();
+                let fingerprint = number.format(fingerprint).as_bytes();
+                let args: OwnedArgs =
+                    [DROP.name.as_bytes(), args.at(1), args.at(2), fingerprint].into_iter().collect();
+                carrying.stage = Stage::Drop;
+                let db = carrying.asked.request.db;
+                self.step(Job::Carry(carrying), &DROP, db, &args);
+            }
+            (Stage::Drop, b":1\r\n") => self.renamed(carrying),
+            (Stage::Drop, _) => {
+                carrying.attempts += 1;
+                if carrying.attempts == ATTEMPTS {
+                    let text = "ERR The key goes on changing while it is carried to another node; \
+                                a value that it had is at both names";
+                    return self.fail_job(carrying.asked, &CommandError::other(text));
+                }
+                // What is at the destination now was put there by this rename.
+                carrying.replace = true;
+                self.fetch(carrying);
+            }
+        }
+    }
+
+    fn source_is_absent(&mut self, carrying: Carrying) {
+        match carrying.verb {
+            // It was removed after it had been carried.
+            _ if carrying.attempts > 0 => self.renamed(carrying),
+            Verb::Copy => self.end_job(carrying.asked, b":0\r\n".to_vec()),
+            Verb::Rename | Verb::RenameNx => self.fail_job(carrying.asked, &CommandError::NoSuchKey),
+        }
+    }
+
+    fn renamed(&mut self, carrying: Carrying) {
+        let mut out = Reply::default();
+        match carrying.verb {
+            Verb::Rename => out.ok(),
+            Verb::RenameNx | Verb::Copy => out.flag(true),
+        }
+        self.end_job(carrying.asked, out.into_bytes());
+    }
+}

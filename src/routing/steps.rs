@@ -1,0 +1,98 @@
+//! Requests that take several steps on several nodes, one after the other: the next depends on what came of the last.
+//!
+//! A step is a request like any other (it waits, is sent, and is sent again where that is safe) whose reply comes back
+//! to its job. The client's connection waits for the job as a whole: later requests of it for the same shards are not
+//! run before the job ends.
+
+use ringfort_protocol::OwnedArgs;
+
+use super::{Origin, Owned, PeerIndex, Request, Router, carry::Carrying, frame::Written, scan::Scanning};
+use crate::{
+    clients::Door,
+    commands::{Command, CommandError, Reply},
+};
+
+/// Where a job is tracked to be sent: nothing else goes the same way, so what comes later waits.
+const NO_PEER: PeerIndex = PeerIndex::MAX;
+
+/// What is under way.
+#[derive(Debug)]
+pub(super) enum Job {
+    Scan(Scanning),
+    Carry(Carrying),
+}
+
+/// What all jobs have.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) origin: Origin,
+    /// As the client sent it.
+    pub(super) request: Owned,
+    /// How far the steps wrote.
+    pub(super) written: Written,
+}
+
+impl Router {
+    /// Takes a request on whose steps follow.
+    pub(super) fn take_on(&mut self, origin: Origin, request: Request<'_>) -> Asked {
+        let keys = self.keys(request.command, request.args);
+        self.track(origin, &keys, Some(NO_PEER));
+        Asked { origin, request: request.to_owned(), written: Written::new() }
+    }
+
+    /// Sends the next step of a job to where it is to be run.
+    pub(super) fn step(&mut self, job: Job, command: &'static Command, db: u8, args: &OwnedArgs) {
+        let asked = match &job {
+            Job::Scan(scanning) => &scanning.asked,
+            Job::Carry(carrying) => &carrying.asked,
+        };
+        let Owned { resp, silent, .. } = asked.request;
+        let args = args.as_args();
+        let request = Request { command, args, db, resp, silent, door: Door::Client, replica: false };
+        let origin = Origin::Step(self.jobs.insert(job));
+        let keys = self.keys(command, args);
+        let place = self.place(&request, &keys);
+        self.submit(origin, request, &keys, place);
+    }
+
+    /// A step has ended: its job goes on, or ends with the step's error.
+    pub(super) fn end_step(&mut self, job: usize, reply: Vec<u8>, written: Written) {
+        let Some(mut job) = self.jobs.try_remove(job) else { return };
+        let asked = match &mut job {
+            Job::Scan(scanning) => &mut scanning.asked,
+            Job::Carry(carrying) => &mut carrying.asked,
+        };
+        asked.written.extend(written);
+        match job {
+            Job::Scan(scanning) if reply.starts_with(b"-") => self.end_job(scanning.asked, reply),
+            Job::Carry(carrying) if reply.starts_with(b"-") => self.end_job(carrying.asked, reply),
+            Job::Scan(scanning) => self.scan_goes_on(scanning, &reply),
+            Job::Carry(carrying) => self.carry_goes_on(carrying, &reply),
+        }
+    }
+
+    /// Answers the request of a job.
+    pub(super) fn end_job(&mut self, asked: Asked, reply: Vec<u8>) {
+        self.untrack(asked.origin, &asked.request.as_request(), true);
+        self.complete(asked.origin, reply, asked.written);
+    }
+
+    /// Answers the request of a job with an error.
+    pub(super) fn fail_job(&mut self, asked: Asked, error: &CommandError) {
+        let mut out = Reply::default();
+        out.error(error);
+        self.node.stats.errors.add(1);
+        self.end_job(asked, out.into_bytes());
+    }
+}
+
+/// What is said of a reply that no node of this kind gives.
+pub(super) const NONSENSE: CommandError = CommandError::other(
+    "ERR another node gave an answer that makes no sense; do all nodes run the same version?",
+);
+
+/// The bytes of a reply that is a string.
+pub(super) fn body(reply: &[u8]) -> Option<&[u8]> {
+    let start = reply.iter().position(|byte| *byte == b'\n')? + 1;
+    reply.strip_suffix(b"\r\n")?.get(start..).filter(|_| reply.starts_with(b"$"))
+}
