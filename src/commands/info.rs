@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(text.matches("# ").count(), 2);
         assert_eq!(asker.run("INFO everything").matches("# ").count(), SECTIONS.len());
         asker.run("HELLO 3");
-        assert!(asker.run("INFO cluster").starts_with("=35 txt:# Cluster "));
+        assert!(asker.run("INFO cluster").starts_with("=34 txt:# Cluster "));
     }
 
     #[test]
