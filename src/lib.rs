@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod env;
+pub mod memory;
 pub mod net;
 pub mod node;
 pub mod replication;

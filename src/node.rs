@@ -8,7 +8,10 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
 
-use crate::{clients::Clients, config::Config, env::Clock, slowlog::SlowLog, stats::Stats, store::Store};
+use crate::{
+    clients::Clients, config::Config, env::Clock, memory::Memory, slowlog::SlowLog, stats::Stats,
+    store::Store,
+};
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,6 +28,8 @@ pub struct Node {
     pub started: u64,
     /// Its data.
     pub store: Store,
+    /// How much memory it uses.
+    pub memory: Memory,
     /// The newest topology that it has applied, and whose roles its shards have.
     pub topology: Arc<ArcSwap<Topology>>,
     /// Its right to serve.

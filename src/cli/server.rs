@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{ArgAction, ValueEnum};
+use clap::ValueEnum;
 use ringfort_cluster::Settings;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -79,9 +79,6 @@ pub(super) struct Args {
     /// How it is logged
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "RINGFORT_LOG_FORMAT", help_heading = NODE)]
     log_format: LogFormat,
-    /// Prints help
-    #[arg(long, short, action = ArgAction::Help, help_heading = NODE)]
-    help: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

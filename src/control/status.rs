@@ -95,6 +95,7 @@ fn status(node: &Node, council: &Council) -> Status {
         }
     });
     let usable = topology.nodes.values().filter(|node| node.info.weight > 0).count();
+    let progress = progress(&topology, &wanted);
     Status {
         cluster: topology.cluster.to_string(),
         version: topology.version.0,
@@ -105,7 +106,7 @@ fn status(node: &Node, council: &Council) -> Status {
         shards_short_of_copies: (topology.shards.iter())
             .filter(|shard| shard.in_sync.len() < copies.min(usable))
             .count(),
-        moves_left: progress(&topology, &wanted).moves_left,
+        moves_left: progress.moves_left + progress.switches_left + progress.drops_left,
         nodes: nodes.collect(),
     }
 }

@@ -8,6 +8,7 @@
 mod connection;
 mod link;
 pub mod listen;
+mod upkeep;
 
 use std::{
     cell::{Cell, RefCell},
@@ -72,6 +73,8 @@ pub struct Start {
     pub beats: Arc<control::beats::Beats>,
     /// Its place among the loops.
     pub index: usize,
+    /// How many loops there are.
+    pub loops: usize,
     /// What runs on this loop beside serving clients.
     pub beside: Option<replication::Start>,
     /// Ends the loop.
@@ -94,6 +97,7 @@ pub(crate) struct EventLoop {
     flush: Notify,
     waits: Notify,
     pauses: Notify,
+    over_limit: Notify,
     replication: Arc<Notify>,
     control: mpsc::UnboundedSender<control::Command>,
 }
@@ -121,6 +125,7 @@ impl EventLoop {
             flush: Notify::new(),
             waits: Notify::new(),
             pauses: Notify::new(),
+            over_limit: Notify::new(),
             replication,
             control,
         });
@@ -128,6 +133,7 @@ impl EventLoop {
             replication::start(beside);
         }
         tasks::local("turns", Rc::clone(&this).show_turns(start.beats, start.index));
+        this.start_upkeep(start.index, start.loops);
         for (door, listener) in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tasks::local("accept", Rc::clone(&this).accept(door, listener));
@@ -325,6 +331,9 @@ impl EventLoop {
         }
         if router.has_waiting() {
             self.waits.notify_one();
+        }
+        if router.over_limit {
+            self.over_limit.notify_one();
         }
         if router.logged {
             router.logged = false;

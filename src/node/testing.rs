@@ -79,6 +79,7 @@ pub(crate) fn node() -> Node {
         config: Default::default(),
         clients: Default::default(),
         stats: Default::default(),
+        memory: crate::memory::Memory::new(),
         slowlog: Default::default(),
         acks: Default::default(),
         acked: Default::default(),

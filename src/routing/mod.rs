@@ -21,6 +21,7 @@ mod peer;
 mod scan;
 mod spread;
 mod steps;
+mod upkeep;
 mod wait;
 
 use std::{collections::HashMap, collections::VecDeque, sync::Arc};
@@ -40,7 +41,7 @@ use crate::{
     node::Node,
     session::{Hole, Later},
     slowlog::Stopwatch,
-    store::{Key, Role},
+    store::{Evictor, Key, Role},
 };
 
 /// Names a connection of this loop: a client's, or one by which a peer sends requests. Never used again.
@@ -220,6 +221,9 @@ pub struct Router {
     pub ran: bool,
     /// Whether something was written to a log since the loop last told replication.
     pub logged: bool,
+    /// Whether more memory is in use than may be, and the loop is to go on giving up keys.
+    pub over_limit: bool,
+    evictor: Evictor,
     topology: Arc<Topology>,
     routes: Box<[Route]>,
     flights: Slab<Flight>,
@@ -251,6 +255,8 @@ impl Router {
             peers: Vec::new(),
             ran: false,
             logged: false,
+            over_limit: false,
+            evictor: Evictor::default(),
             flights: Slab::new(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -496,12 +502,6 @@ impl Router {
     /// The version of the topology that requests are routed by.
     pub fn version(&self) -> Version {
         self.topology.version
-    }
-
-    /// Whether memory is at its limit, so that commands which need more are refused.
-    pub fn is_out_of_memory(&self) -> bool {
-        let limit = self.settings.maxmemory;
-        limit > 0 && self.node.store.used() as u64 > limit
     }
 
     /// Whether this node holds a complete copy of the shard of these keys.

@@ -1,7 +1,7 @@
 //! One client connection, as a pure state machine: bytes in, bytes and holes out.
 //!
 //! A [`Session`] is fed what its client sent and the router of its loop. It parses commands where they lie, checks
-//! them in Redis' order (arity, authentication, state, memory), and runs each: at once where this node owns its keys,
+//! them in Redis' order (arity, authentication, state), and runs each: at once where this node owns its keys,
 //! else by a hole in its [`Output`] that the router fills later. It knows no socket and no clock.
 
 mod output;
@@ -148,7 +148,7 @@ impl Session {
     /// Runs a command, or answers that it cannot be run. Returns `false` if it must wait for the end of CLIENT PAUSE:
     /// then it is to be given again.
     fn command(&mut self, args: Args<'_>, router: &mut Router) -> bool {
-        let checked = self.check(args, router);
+        let checked = self.check(args);
         if router.pause != Pause::Nothing
             && let Ok(command) = checked
             && holds_up(router.pause, command)
@@ -211,13 +211,10 @@ impl Session {
     }
 
     /// Finds the command and decides whether this client may run it now.
-    fn check(&mut self, args: Args<'_>, router: &Router) -> Result<&'static Command, CommandError> {
+    fn check(&mut self, args: Args<'_>) -> Result<&'static Command, CommandError> {
         let command = commands::resolve(args)?;
         if !self.client.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::other("NOAUTH Authentication required."));
-        }
-        if command.flags.has(Flags::DENYOOM) && router.is_out_of_memory() {
-            return Err(CommandError::OutOfMemory);
         }
         Ok(command)
     }
@@ -285,6 +282,8 @@ impl Session {
             out.error(&error);
             router.node.stats.errors.add(1);
         }
+        // What it may have set is in force for the client's next command.
+        router.settings = router.node.config.load();
         self.speak();
         if let Some(later) = later {
             let hole = self.output.leave_hole(discard);

@@ -79,6 +79,21 @@ impl Server {
         Ok(Self { address, processes })
     }
 
+    /// Starts one node of this project with these options beside the usual ones.
+    pub(crate) fn start_node(options: &[&str]) -> Result<Self, String> {
+        let process = Process::start_with(Kind::Ringfort, &[], options)?;
+        Ok(Self { address: process.address, processes: vec![process] })
+    }
+
+    /// Bytes of memory that the first process holds, as the system counts them.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let pid = self.processes[0].child.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("a process that runs tells its memory") << 10
+    }
+
     pub(crate) fn connect(&self, protocol: Protocol) -> std::io::Result<Connection> {
         Connection::open(self.address, protocol)
     }
@@ -113,11 +128,16 @@ struct Process {
 
 impl Process {
     fn start(kind: Kind, peers: &[String]) -> Result<Self, String> {
+        Self::start_with(kind, peers, &[])
+    }
+
+    fn start_with(kind: Kind, peers: &[String], options: &[&str]) -> Result<Self, String> {
         let mut reason = String::new();
         for _ in 0..STARTS {
             let (port, guard) = free_port()?;
             let directory = TempDir::new().map_err(|error| error.to_string())?;
             let mut command = command(kind, port, directory.path(), peers);
+            command.args(options);
             let log =
                 std::fs::File::create(directory.path().join("log")).map_err(|error| error.to_string())?;
             let errors = log.try_clone().map_err(|error| error.to_string())?;
