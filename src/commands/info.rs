@@ -96,7 +96,7 @@ fn server(out: &mut String, cx: &SessionCx<'_>, process: &Process) -> std::fmt::
         "uptime_in_days": uptime / 86_400,
         "hz": 10,
         "configured_hz": 10,
-        "lru_clock": cx.now.wall / 1_000 & 0xff_ffff,
+        "lru_clock": (cx.now.wall / 1_000) & 0xff_ffff,
         "executable": process.executable,
         "config_file": config_file,
     )
@@ -127,15 +127,28 @@ fn clients(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Resul
 
 fn memory(out: &mut String, cx: &SessionCx<'_>, process: &Process) -> std::fmt::Result {
     let settings = cx.node.config.load();
-    let used = cx.node.store.used() as u64;
+    let used = cx.node.memory.used(&cx.node.store);
+    let peak = cx.node.memory.peak().max(used);
+    let dataset = cx.node.store.used();
+    let allocator = cx.node.memory.allocator();
+    let (frag_bytes, frag_ratio) = allocator.fragmentation();
+    let (overhead_bytes, overhead_ratio) = allocator.overhead();
     let ratio = process.resident as f64 / used.max(1) as f64;
     lines!(out,
         "used_memory": used,
         "used_memory_human": human(used),
         "used_memory_rss": process.resident,
         "used_memory_rss_human": human(process.resident),
-        "used_memory_rss_peak": process.resident_peak,
-        "used_memory_dataset": used,
+        "used_memory_peak": peak,
+        "used_memory_peak_human": human(peak),
+        "used_memory_dataset": dataset,
+        "allocator_allocated": allocator.allocated,
+        "allocator_active": allocator.active,
+        "allocator_resident": allocator.resident,
+        "allocator_frag_ratio": format!("{frag_ratio:.2}"),
+        "allocator_frag_bytes": frag_bytes,
+        "allocator_rss_ratio": format!("{overhead_ratio:.2}"),
+        "allocator_rss_bytes": overhead_bytes,
         "total_system_memory": process.total_memory,
         "total_system_memory_human": human(process.total_memory),
         "maxmemory": settings.maxmemory,
@@ -295,7 +308,7 @@ mod tests {
         assert_eq!(text.matches("# ").count(), 2);
         assert_eq!(asker.run("INFO everything").matches("# ").count(), SECTIONS.len());
         asker.run("HELLO 3");
-        assert!(asker.run("INFO cluster").starts_with("=35 txt:# Cluster "));
+        assert!(asker.run("INFO cluster").starts_with("=34 txt:# Cluster "));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! else by a hole in its [`Output`] that the router fills later. It knows no socket and no clock.
 
 mod output;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
