@@ -82,8 +82,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    let probes =
-        TcpKeepalive::new().with_time(SILENCE_LIMIT / 2).with_interval(SILENCE_LIMIT / 4).with_retries(2);
+    let probe = Duration::from_secs(1);
+    let probes = TcpKeepalive::new().with_time(probe).with_interval(probe).with_retries(2);
     socket.set_tcp_keepalive(&probes)?;
     socket.set_tcp_user_timeout(Some(SILENCE_LIMIT))
 }
