@@ -21,6 +21,8 @@ mod peer;
 mod scan;
 mod spread;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod wait;
 
