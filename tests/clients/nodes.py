@@ -267,7 +267,7 @@ class Cluster:
         done = subprocess.run([*via.prefix, self.executable, "cluster", "--node", via.name, "--json", *arguments],
                               capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode != 0:
-            raise RuntimeError(f"ringfort cluster {' '.join(arguments)}: {done.stderr}")
+            raise RuntimeError(f"ringfort cluster {' '.join(arguments)}: {done.stderr}\n{self.picture()}")
         return json.loads(done.stdout)
 
     def picture(self):
