@@ -30,8 +30,11 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self.name, self.node, self.others = name, node, list(others)
         self.stopping, self.moving = threading.Event(), None
-        # By number: (time sent, time acknowledged). Numbers up to `covered` were covered by a WAIT.
-        self.acknowledged, self.covered = {}, -1
+        # By number: (time sent, time acknowledged).
+        self.acknowledged = {}
+        # Numbers that the next WAIT is about, and those that it found on a replica. Only the next one counts: a later
+        # one knows of the newest write to each shard alone.
+        self.uncovered, self.covered = [], set()
         self.counted = []
         # Increments of which the outcome is unknown.
         self.uncounted = 0
@@ -68,6 +71,7 @@ class Writer(threading.Thread):
         with self.noting_replies():
             client.set(f"{self.name}:{number}", number)
             self.acknowledged[number] = (sent, time.monotonic())
+            self.uncovered.append(number)
         if number % EVERY:
             return
         sent = time.monotonic()
@@ -76,9 +80,10 @@ class Writer(threading.Thread):
             client.incr(f"{self.name}:count")
             self.counted.append((sent, time.monotonic()))
             self.uncounted -= 1
+        written, self.uncovered = self.uncovered, []
         with self.noting_replies():
             if client.wait(1, 1000) >= 1:
-                self.covered = number
+                self.covered.update(written)
 
     @contextlib.contextmanager
     def noting_replies(self):
@@ -123,7 +128,7 @@ def check(writers, node, killed=None):
         for writer in writers:
             assert writer.failure is None, f"{writer.name}: {writer.failure!r}"
             numbers = [number for number, times in writer.acknowledged.items()
-                       if number <= writer.covered or not may_be_lost(*times)]
+                       if number in writer.covered or not may_be_lost(*times)]
             values = client.mget([f"{writer.name}:{number}" for number in numbers])
             lost = [number for number, value in zip(numbers, values) if value != str(number)]
             assert not lost, f"{writer.name}: {len(lost)} acknowledged writes of {len(numbers)} are gone: {lost[:20]}"
