@@ -78,7 +78,9 @@ fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, vers
         shard.core.role = Role::Replica;
         shard.core.copies.0.clear();
     }
-    let served_elsewhere = agreed.primary.is_some() && version >= shard.core.fed_at;
+    // Under an older name of its own it is not: that life is over, and this process keeps the copy of it.
+    let elsewhere = agreed.primary.is_some_and(|primary| primary.node != node.id);
+    let served_elsewhere = elsewhere && version >= shard.core.fed_at;
     let holds = shard.core.role == Role::Replica || !shard.is_empty();
     if served_elsewhere && holds && !agreed.replicas.contains(&node.id) {
         node.store.drop_later(shard.clear(None));
@@ -109,5 +111,28 @@ pub fn seal(node: &Node, shard: ShardId, epoch: Epoch) -> Option<(Epoch, Offset)
         }
         Role::Replica => Some((core.epoch, core.log.end())),
         Role::Absent => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::node::testing;
+
+    #[test]
+    fn a_process_that_draws_a_new_incarnation_keeps_what_it_was_primary_of() {
+        let node = testing::node();
+        testing::put(&node, "k");
+        let (id, end) = (0..testing::SHARDS)
+            .map(|shard| (ShardId(shard), node.store.lock(ShardId(shard)).core.log.end()))
+            .max_by_key(|found| found.1)
+            .unwrap();
+        node.incarnation.store(2, Ordering::Relaxed);
+        // The topology names the life before as primary still: nobody has heard of the new one.
+        testing::adopt(&node, testing::topology());
+        assert_eq!(seal(&node, id, Epoch(1)), Some((Epoch(1), end)));
+        assert!(!node.store.lock(id).is_empty());
     }
 }
