@@ -139,7 +139,6 @@ fn memory(out: &mut String, cx: &SessionCx<'_>, process: &Process) -> std::fmt::
         "used_memory_human": human(used),
         "used_memory_rss": process.resident,
         "used_memory_rss_human": human(process.resident),
-        "used_memory_rss_peak": process.resident_peak,
         "used_memory_peak": peak,
         "used_memory_peak_human": human(peak),
         "used_memory_startup": memory.startup(),
