@@ -1,7 +1,7 @@
 //! What a new topology makes of this node's shards: their roles change here, under each shard's lock, before the
 //! topology is shown to anybody else on the node.
 
-use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology, Version};
+use ringfort_cluster::{Epoch, Offset, ShardId, Topology, Version};
 
 use crate::{
     memory,
@@ -18,8 +18,9 @@ pub fn adopt(node: &Node, topology: &Topology) {
     let limit = if keeps_logs { budget / topology.shards.len() } else { 0 };
     for (id, agreed) in topology.shards() {
         let mut shard = node.store.lock(id);
+        shard.core.adopted = topology.version;
         if agreed.primary == Some(me) {
-            lead(node, &mut shard, agreed, me);
+            lead(node, &mut shard, agreed);
         } else {
             follow(node, &mut shard, agreed, topology.version);
         }
@@ -42,7 +43,7 @@ pub fn limit_logs(node: &Node) {
 }
 
 /// The topology names this life of this node as the shard's primary.
-fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Member) {
+fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
     let core = &mut shard.core;
     if core.epoch == agreed.epoch {
         // Sealed for a switch that was settled the other way, by whatever has changed the shard since.
@@ -59,10 +60,6 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Me
     if begins_empty {
         node.store.drop_later(shard.clear(None));
         shard.core.log.restart(Offset(0));
-    } else if core.role == Role::Replica && core.log.end() < agreed.began_at() && agreed.in_sync == [me] {
-        // No copy in sync was left, and this one, which lacks the end, was the most advanced.
-        tracing::warn!(shard = %core.id, "the end of the shard's log is lost with its last copies in sync");
-        core.log.restart(agreed.began_at());
     } else if core.log.end() != agreed.began_at() || core.role == Role::Absent {
         tracing::error!(
             shard = %core.id, epoch = %agreed.epoch, have = %core.log.end(), began = %agreed.began_at(),
@@ -101,6 +98,10 @@ pub fn seal(node: &Node, shard: ShardId, epoch: Epoch) -> Option<(Epoch, Offset)
     }
     let mut shard = node.store.lock(shard);
     let core = &mut shard.core;
+    if core.epoch > epoch {
+        // A late word: the shard has moved on.
+        return None;
+    }
     core.refuses_below = core.refuses_below.max(epoch.next());
     match core.role {
         // Its own lease must be over, else the leader would not ask.
