@@ -39,7 +39,8 @@ def send(address, data):
     """Sends all of it and no more, and returns what comes back until the node closes the connection."""
     answer = b""
     with socket.create_connection(address, timeout=10) as connection:
-        with contextlib.suppress(ConnectionError):
+        # It may have closed the connection before it was sent all.
+        with contextlib.suppress(ConnectionError, BrokenPipeError, OSError):
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(1 << 16):
