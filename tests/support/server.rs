@@ -17,11 +17,14 @@ use super::reply::{Protocol, Reply};
 /// Client ports are picked from here; with the largest distance still below Linux' 32768 and up.
 const CLIENT_PORTS: std::ops::Range<u16> = 10_000..11_000;
 /// From the client port to the cluster door, the admin door and the bus.
-const CLUSTER_DOOR: u16 = 1_000;
+pub(crate) const CLUSTER_DOOR: u16 = 1_000;
 const ADMIN_DOOR: u16 = 2_000;
 const BUS: u16 = 10_000;
 /// From the client port to the guard, which no server uses.
 const GUARD: u16 = 3_000;
+
+/// How long a node of a cluster may be silent.
+const LEASE_MS: &str = "5000";
 
 const POLL: Duration = Duration::from_millis(10);
 /// Polls until a condition counts as never coming true: about a minute.
@@ -70,7 +73,12 @@ impl Server {
         for _ in 0..if kind == Kind::Cluster { 3 } else { 1 } {
             let peers: Vec<String> =
                 processes.iter().map(|process: &Process| process.address.to_string()).collect();
-            processes.push(Process::start(kind, &peers)?);
+            // Only the founder can set it. A machine that is busy with other tests shall not cause a failover.
+            let options: &[&str] = match kind {
+                Kind::Cluster if peers.is_empty() => &["--lease-ms", LEASE_MS],
+                _ => &[],
+            };
+            processes.push(Process::start_with(kind, &peers, options)?);
         }
         let address = processes[0].address;
         if kind == Kind::Cluster {
@@ -94,6 +102,11 @@ impl Server {
         kib.expect("a process that runs tells its memory") << 10
     }
 
+    /// Where clients connect to each of the servers that were started.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.processes.iter().map(|process| process.address).collect()
+    }
+
     pub(crate) fn connect(&self, protocol: Protocol) -> std::io::Result<Connection> {
         Connection::open(self.address, protocol)
     }
@@ -111,11 +124,16 @@ impl Server {
     }
 }
 
+/// Whether each shard has all its copies, and another beside its primary.
 fn is_replicated(address: SocketAddr) -> bool {
-    let slots = Connection::open(address, Protocol::Resp2).and_then(|mut c| c.call(&["CLUSTER", "SLOTS"]));
-    // A range is its first slot, its last slot, and then its nodes.
-    matches!(slots, Ok(Reply::Array(ranges)) if !ranges.is_empty()
-        && ranges.iter().all(|range| matches!(range, Reply::Array(parts) if parts.len() >= 4)))
+    let shards = Connection::open(address, Protocol::Resp2).and_then(|mut c| c.call(&["CLUSTER", "SHARDS"]));
+    let is_online = |node: &Reply| matches!(node, Reply::Array(fields) if fields.last() == Some(&Reply::Bulk(b"online".to_vec())));
+    // A group is `slots`, its ranges, `nodes`, and its nodes, each of which ends with its health.
+    let has_copies = |group: &Reply| {
+        matches!(group, Reply::Array(parts) if matches!(parts.last(), Some(Reply::Array(nodes))
+            if nodes.len() >= 2 && nodes.iter().all(is_online)))
+    };
+    matches!(shards, Ok(Reply::Array(groups)) if !groups.is_empty() && groups.iter().all(has_copies))
 }
 
 /// One server process with its directory and its ports.
@@ -127,10 +145,6 @@ struct Process {
 }
 
 impl Process {
-    fn start(kind: Kind, peers: &[String]) -> Result<Self, String> {
-        Self::start_with(kind, peers, &[])
-    }
-
     fn start_with(kind: Kind, peers: &[String], options: &[&str]) -> Result<Self, String> {
         let mut reason = String::new();
         for _ in 0..STARTS {

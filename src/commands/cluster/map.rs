@@ -7,7 +7,11 @@
 //! one. A gap would be worse in every client: some fail at once for slots that the map lacks, others pick a node at
 //! random. The node that is named holds the request until the shard has a primary, and then serves it or says MOVED.
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::RangeInclusive,
+};
 
 use ringfort_cluster::{NodeId, Shard, Topology};
 
@@ -89,7 +93,28 @@ impl<'t> Map<'t> {
         ranges
     }
 
-    /// The same, with all slots of the same nodes together.
+    /// The same, in an order in which no node is named as a replica before it has been named as a primary.
+    ///
+    /// A node here is primary of some slots and replica of others, which no node of Redis Cluster is. redis-py keeps
+    /// one role for each node, the first that it reads: its FLUSHALL and its SCAN would then pass over a node that it
+    /// has read of as a replica. So one slot of each such node comes first, without its replicas.
+    pub(super) fn ranges_primaries_first(&self) -> Vec<Range> {
+        let mut ranges = self.ranges();
+        let replicas: BTreeSet<NodeId> = ranges.iter().flat_map(Range::readable).collect();
+        let mut first: Vec<Range> = Vec::new();
+        for range in &mut ranges {
+            let is_named = first.iter().any(|other| other.primary == range.primary);
+            if !is_named && replicas.contains(&range.primary) {
+                let (start, end) = (*range.slots.start(), *range.slots.end());
+                first.push(Range { slots: start..=start, primary: range.primary, replicas: Vec::new() });
+                range.slots = start + 1..=end;
+            }
+        }
+        first.extend(ranges.into_iter().filter(|range| !range.slots.is_empty()));
+        first
+    }
+
+    /// The ranges, with all slots of the same nodes together.
     pub(super) fn groups(&self) -> Vec<Group> {
         let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for Range { slots, primary, replicas } in self.ranges() {
@@ -280,6 +305,35 @@ mod tests {
         let replicas = map.replica_lines(two);
         assert_eq!(replicas.len(), 1);
         assert!(replicas[0].contains(&format!("myself,slave {two} ")) && !replicas[0].ends_with('\n'));
+    }
+
+    #[test]
+    fn slots_name_no_node_as_a_replica_before_it_was_named_as_a_primary() {
+        let topology = three_nodes();
+        let map = map(&topology, 1);
+        let (one, two, three) = (info(1).id, info(2).id, info(3).id);
+        let online = |node| (node, Health::Online);
+        assert_eq!(
+            map.ranges_primaries_first(),
+            [
+                Range { slots: 0..=0, primary: one, replicas: vec![] },
+                Range { slots: 8192..=8192, primary: two, replicas: vec![] },
+                Range { slots: 1..=8191, primary: one, replicas: vec![online(two)] },
+                Range { slots: 8193..=12287, primary: two, replicas: vec![online(one)] },
+                Range {
+                    slots: 12288..=16383,
+                    primary: one,
+                    replicas: vec![online(two), (three, Health::Loading)]
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn slots_of_nodes_that_are_no_replicas_stay_together() {
+        let topology = topology();
+        let map = map(&topology, 1);
+        assert_eq!(map.ranges_primaries_first(), map.ranges());
     }
 
     #[test]

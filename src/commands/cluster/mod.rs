@@ -163,7 +163,7 @@ fn with_map(cx: &mut SessionCx<'_>, tell: impl FnOnce(&Map<'_>, &mut Reply)) {
 
 fn slots(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     with_map(cx, |map, out| {
-        let ranges = map.ranges();
+        let ranges = map.ranges_primaries_first();
         out.array(ranges.len());
         for range in ranges {
             let replicas: Vec<NodeId> = range.readable().collect();
