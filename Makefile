@@ -52,5 +52,5 @@ bench: setup ## Runs the micro benchmarks
 deny: ## Checks licences and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check
 
-clean: ## Removes builds, the Python environment and the data of `make run`
-	rm -rf target .venv ringfort-data
+clean: ## Removes builds, the packages of the tests and the data of `make run`
+	rm -rf target .venv ringfort-data tests/clients/node/node_modules
