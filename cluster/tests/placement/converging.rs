@@ -266,10 +266,7 @@ fn nothing_in_sync_is_given_up_for_copies_that_are_not() {
 #[test]
 fn a_copy_that_never_completes_does_not_stop_the_rest() {
     let mut cluster = Cluster::settled(256, 1, &vec![plain(); 3]);
-    let limits = Limits {
-        copies_per_node: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { copies_per_node: 1, ..Limits::default() };
     // The new node takes over from one that drains, and is broken.
     let broken = cluster.add(&plain());
     cluster.drain(id(1), true);
@@ -291,10 +288,7 @@ fn the_shard_with_the_fewest_copies_comes_first() {
     let shard = &mut cluster.topology.shards[200];
     shard.replicas.clear();
     shard.in_sync.truncate(1);
-    let limits = Limits {
-        steps: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { steps: 1, ..Limits::default() };
     let steps = next_steps(&cluster.topology, &cluster.plan(), &limits);
     let shards: Vec<_> = steps.iter().map(|step| step.shard).collect();
     assert_eq!(shards, [ShardId(200)]);

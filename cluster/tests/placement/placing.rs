@@ -129,10 +129,7 @@ fn fewest(cluster: &Cluster) -> usize {
     let takers = takers(cluster);
     let weights: u64 = takers.values().map(|kind| u64::from(kind.0)).sum();
     let copies = 1 + u64::from(cluster.topology.settings.replicas);
-    if takers
-        .values()
-        .any(|kind| u64::from(kind.0) * copies * 2 > weights)
-    {
+    if takers.values().any(|kind| u64::from(kind.0) * copies * 2 > weights) {
         above + below + nowhere
     } else {
         below.max(above + nowhere)
