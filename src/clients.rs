@@ -5,10 +5,11 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
+use ringfort_protocol::Resp;
 use tokio::sync::Notify;
 
 /// Which port a client came in by.
@@ -56,6 +57,35 @@ pub struct Client {
     pub closing: bool,
 }
 
+impl Client {
+    /// A client that has just come in.
+    pub fn new(shared: Arc<Shared>, door: Door, authenticated: bool) -> Self {
+        Self {
+            shared,
+            door,
+            db: 0,
+            authenticated,
+            resp3: false,
+            replies: Replies::On,
+            no_touch: false,
+            readonly: false,
+            closing: false,
+        }
+    }
+
+    /// Selects a database.
+    pub fn select(&mut self, db: u8) {
+        self.db = db;
+        self.shared.db.store(db, Ordering::Relaxed);
+    }
+
+    /// Chooses the version of the protocol.
+    pub fn speak(&mut self, resp: Resp) {
+        self.resp3 = resp == Resp::V3;
+        self.shared.resp.store(if self.resp3 { 3 } else { 2 }, Ordering::Relaxed);
+    }
+}
+
 /// What other threads may see and do of a connection.
 #[derive(Debug)]
 pub struct Shared {
@@ -67,8 +97,14 @@ pub struct Shared {
     pub local: SocketAddr,
     /// When it came, by `Clock::boot`.
     pub since: u64,
+    /// The number of its socket in this process.
+    pub fd: i32,
     /// When it last sent something, by `Clock::boot`.
     pub active: AtomicU64,
+    /// Bytes that it sent and that were not used yet.
+    pub input: AtomicUsize,
+    /// Bytes that it is to be sent and does not take.
+    pub output: AtomicUsize,
     /// The database it has selected.
     pub db: AtomicU8,
     /// Number of the version of RESP that it speaks.
@@ -77,7 +113,7 @@ pub struct Shared {
     pub no_evict: AtomicBool,
     /// Somebody wants it closed.
     killed: AtomicBool,
-    /// Wakes its task to look at `killed`.
+    /// Wakes its task to look at whether it was killed.
     pub wake: Notify,
     texts: Mutex<Texts>,
 }
@@ -113,22 +149,52 @@ impl Shared {
     }
 }
 
+/// Which commands wait: CLIENT PAUSE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pause {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those that may write.
+    Writes,
+    /// All.
+    All,
+}
+
 /// All connections of a node, by number.
 #[derive(Debug, Default)]
 pub struct Clients {
     next: AtomicU64,
+    /// Until when clients are paused, by `Clock::boot`.
+    paused_until: AtomicU64,
+    /// Whether only writes are.
+    pauses_writes: AtomicBool,
     all: Mutex<BTreeMap<u64, Arc<Shared>>>,
 }
 
 impl Clients {
-    /// Enters a new connection.
-    pub fn enter(&self, peer: SocketAddr, local: SocketAddr, now: u64) -> Arc<Shared> {
+    /// Enters a new connection, unless there are `most` already.
+    pub fn enter(
+        &self,
+        peer: SocketAddr,
+        local: SocketAddr,
+        fd: i32,
+        now: u64,
+        most: usize,
+    ) -> Option<Arc<Shared>> {
+        let mut all = self.lock();
+        if all.len() >= most {
+            return None;
+        }
         let shared = Arc::new(Shared {
             id: self.next.fetch_add(1, Ordering::Relaxed) + 1,
             peer,
             local,
             since: now,
+            fd,
             active: AtomicU64::new(now),
+            input: AtomicUsize::new(0),
+            output: AtomicUsize::new(0),
             db: AtomicU8::new(0),
             resp: AtomicU8::new(2),
             no_evict: AtomicBool::new(false),
@@ -136,8 +202,8 @@ impl Clients {
             wake: Notify::new(),
             texts: Mutex::default(),
         });
-        self.lock().insert(shared.id, Arc::clone(&shared));
-        shared
+        all.insert(shared.id, Arc::clone(&shared));
+        Some(shared)
     }
 
     /// Strikes a connection that has ended off the list.
@@ -160,7 +226,65 @@ impl Clients {
         self.len() == 0
     }
 
+    /// Which commands wait at this instant.
+    pub fn pause(&self, now: u64) -> Pause {
+        if now >= self.paused_until.load(Ordering::Acquire) {
+            Pause::Nothing
+        } else if self.pauses_writes.load(Ordering::Relaxed) {
+            Pause::Writes
+        } else {
+            Pause::All
+        }
+    }
+
+    /// Pauses commands until an instant. A pause in force is never shortened, nor made weaker.
+    pub fn pause_until(&self, until: u64, what: Pause, now: u64) {
+        // The lock makes both fields one.
+        let _one_at_a_time = self.lock();
+        let in_force = self.pause(now);
+        let writes = what == Pause::Writes && in_force != Pause::All;
+        self.pauses_writes.store(writes, Ordering::Relaxed);
+        self.paused_until.fetch_max(until, Ordering::Release);
+    }
+
+    /// Ends a pause.
+    pub fn unpause(&self) {
+        self.paused_until.store(0, Ordering::Release);
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Shared>>> {
         self.all.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_never_shortened_nor_made_weaker() {
+        let clients = Clients::default();
+        assert_eq!(clients.pause(5), Pause::Nothing);
+        clients.pause_until(100, Pause::Writes, 5);
+        assert_eq!((clients.pause(99), clients.pause(100)), (Pause::Writes, Pause::Nothing));
+        clients.pause_until(50, Pause::All, 6);
+        assert_eq!(clients.pause(99), Pause::All);
+        clients.pause_until(200, Pause::Writes, 7);
+        assert_eq!(clients.pause(199), Pause::All);
+        clients.unpause();
+        assert_eq!(clients.pause(8), Pause::Nothing);
+        clients.pause_until(300, Pause::Writes, 9);
+        assert_eq!(clients.pause(10), Pause::Writes);
+    }
+
+    #[test]
+    fn no_more_connections_enter_than_may() {
+        let clients = Clients::default();
+        let enter = || clients.enter(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into(), 3, 0, 2);
+        let first = enter().unwrap();
+        assert_eq!((first.id, enter().map(|second| second.id)), (1, Some(2)));
+        assert!(enter().is_none());
+        clients.leave(first.id);
+        assert_eq!(enter().map(|third| third.id), Some(3));
     }
 }

@@ -8,7 +8,13 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
 
-use crate::{clients::Clients, config::Config, env::Clock, stats::Stats, store::Store};
+use crate::{
+    clients::Clients, config::Config, env::Clock, memory::Memory, slowlog::SlowLog, stats::Stats,
+    store::Store,
+};
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// A node.
 pub struct Node {
@@ -22,6 +28,8 @@ pub struct Node {
     pub started: u64,
     /// Its data.
     pub store: Store,
+    /// How much memory it uses.
+    pub memory: Memory,
     /// The newest topology that it has applied, and whose roles its shards have.
     pub topology: Arc<ArcSwap<Topology>>,
     /// Its right to serve.
@@ -32,6 +40,8 @@ pub struct Node {
     pub clients: Clients,
     /// What it has done.
     pub stats: Stats,
+    /// What took it long.
+    pub slowlog: SlowLog,
     /// Counts acknowledgements of replicas.
     pub acks: AtomicU64,
     /// Wakes those who wait for acknowledgements.

@@ -1,6 +1,9 @@
 //! What a node has done since it started, or since CONFIG RESETSTAT.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// A number that only grows, until it is reset.
 #[derive(Debug, Default)]
@@ -29,6 +32,7 @@ macro_rules! stats {
         #[derive(Debug, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: Counter,)*
+            rates: Mutex<Rates>,
         }
 
         impl Stats {
@@ -77,4 +81,67 @@ stats! {
     copied_bytes;
     /// Error replies.
     errors;
+}
+
+/// Samples that a rate is the mean of.
+const SAMPLES: usize = 16;
+
+/// How much is done per second lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PerSecond {
+    /// Commands.
+    pub commands: f64,
+    /// Bytes that clients sent.
+    pub bytes_in: f64,
+    /// Bytes that were sent to clients.
+    pub bytes_out: f64,
+}
+
+#[derive(Debug, Default)]
+struct Rates {
+    last: Option<(u64, [u64; 3])>,
+    samples: [[f64; 3]; SAMPLES],
+    next: usize,
+}
+
+impl Stats {
+    /// Takes a sample, for [`Stats::per_second`]. `now` is `Clock::boot`; to be called some times a second.
+    pub fn sample(&self, now: u64) {
+        let counts = [self.commands.get(), self.bytes_in.get(), self.bytes_out.get()];
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((then, before)) = rates.last.replace((now, counts)) else { return };
+        let seconds = now.saturating_sub(then) as f64 / 1e9;
+        if seconds > 0.0 {
+            let next = rates.next;
+            // A counter that was reset in between starts at zero.
+            rates.samples[next] =
+                std::array::from_fn(|i| counts[i].saturating_sub(before[i]) as f64 / seconds);
+            rates.next = (next + 1) % SAMPLES;
+        }
+    }
+
+    /// The mean of the last samples.
+    pub fn per_second(&self) -> PerSecond {
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mean = |i: usize| rates.samples.iter().map(|sample| sample[i]).sum::<f64>() / SAMPLES as f64;
+        PerSecond { commands: mean(0), bytes_in: mean(1), bytes_out: mean(2) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_the_mean_of_the_last_samples() {
+        let stats = Stats::default();
+        for tenth in 0..=SAMPLES as u64 {
+            stats.sample(tenth * 100_000_000);
+            stats.commands.add(50);
+        }
+        assert!((stats.per_second().commands - 500.0).abs() < 1e-9);
+        stats.reset();
+        stats.sample(2_000_000_000);
+        assert!(stats.per_second().commands < 500.0);
+    }
 }

@@ -38,3 +38,15 @@ pub fn run() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_options_make_sense_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::ArgAction;
 use ringfort_cluster::Settings;
 
 use crate::{
@@ -81,9 +80,6 @@ pub(super) struct Args {
     /// How it is logged
     #[arg(long, value_enum, default_value_t = log::Format::Text, env = "RINGFORT_LOG_FORMAT", help_heading = NODE)]
     log_format: log::Format,
-    /// Prints help
-    #[arg(long, short, action = ArgAction::Help, help_heading = NODE)]
-    help: Option<bool>,
 }
 
 /// Starts a node and runs it until it is told to stop.

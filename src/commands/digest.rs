@@ -60,6 +60,14 @@ mod tests {
         let one = digest_of(&["append a 1", "append b 2", "rpush l x y"]);
         let other = digest_of(&["rpush l y", "append b 0", "del b", "append b 2", "append a 1", "lpush l x"]);
         assert_eq!(one, other);
+        let small = ["sadd s a b c", "hset h f 1 g 2"];
+        let grown: Vec<String> = (0..600).map(|i| format!("sadd s m{i}")).collect();
+        let shrunk = grown.iter().map(|command| command.replace("sadd", "srem"));
+        let large: Vec<String> = (0..600).map(|i| format!("hset h m{i} v")).collect();
+        let small_again = (0..600).map(|i| format!("hdel h m{i}"));
+        let other = grown.iter().cloned().chain(shrunk).chain(large).chain(small_again);
+        let other: Vec<String> = other.chain(["sadd s c b a", "hset h g 2 f 1"].map(String::from)).collect();
+        assert_eq!(digest_of(&small), digest_of(&other.iter().map(String::as_str).collect::<Vec<_>>()));
     }
 
     #[test]
@@ -76,6 +84,10 @@ mod tests {
             &["rpush a 1 2"],
             &["rpush a 2 1"],
             &["rpush a 12"],
+            &["sadd a 1"],
+            &["sadd a 1 2"],
+            &["hset a 1 2"],
+            &["hset a 2 1"],
         ];
         let mut digests: Vec<u64> = different.iter().map(|commands| digest_of(commands)).collect();
         digests.sort_unstable();

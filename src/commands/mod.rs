@@ -12,12 +12,18 @@
 #[cfg(test)]
 pub(crate) mod bench;
 mod bitmaps;
-mod connection;
+mod client;
+mod cluster;
+mod command;
+mod config;
+pub mod connection;
 pub mod digest;
 pub mod dispatch;
 pub mod error;
 pub(crate) mod generic;
 mod hashes;
+mod help;
+mod info;
 pub mod keys;
 mod lists;
 mod operate;
@@ -26,6 +32,7 @@ mod random;
 pub mod rebuild;
 pub mod reply;
 mod scan;
+mod server;
 pub mod session;
 mod sets;
 mod strings;
@@ -101,8 +108,10 @@ impl Command {
     pub fn categories(&self) -> Acl {
         let flag = |flag: Flags, acl: Acl| if self.flags.has(flag) { acl } else { Acl::NONE };
         let speed = if self.flags.has(Flags::FAST) { Acl::FAST } else { Acl::SLOW };
+        // A container is about nothing by itself; its subcommands are.
+        let group = if matches!(self.run, Run::Container) { Acl::NONE } else { self.group.category() };
         self.acl
-            .and(self.group.category())
+            .and(group)
             .and(speed)
             .and(flag(Flags::WRITE, Acl::WRITE))
             .and(flag(Flags::READONLY, Acl::READ))
@@ -377,7 +386,7 @@ impl Default for Limits {
         Self {
             proto_max_bulk_len: 512 << 20,
             list_max_listpack_size: -2,
-            hash_max_listpack_entries: 128,
+            hash_max_listpack_entries: 512,
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
             set_max_listpack_entries: 128,
@@ -423,10 +432,30 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         sets::COMMANDS,
         zsets::COMMANDS,
         connection::COMMANDS,
+        client::COMMANDS,
+        config::COMMANDS,
+        command::COMMANDS,
+        info::COMMANDS,
+        server::COMMANDS,
+        cluster::COMMANDS,
         operate::COMMANDS,
         wait::COMMANDS,
     ]
     .into_iter()
+}
+
+/// The name of a command that [`find`] or [`resolve`] has returned, with its container's: `config|get`.
+pub fn full_name(command: &'static Command) -> &'static str {
+    static NAMES: OnceLock<HashMap<usize, String, rustc_hash::FxBuildHasher>> = OnceLock::new();
+    let address = |command: &'static Command| std::ptr::from_ref(command).addr();
+    let names = NAMES.get_or_init(|| {
+        let pairs = table().values().flat_map(|container| {
+            let name = |sub: &Command| format!("{}|{}", container.name, sub.name);
+            container.subcommands.iter().map(move |sub| (address(sub), name(sub)))
+        });
+        pairs.collect()
+    });
+    names.get(&address(command)).map_or(command.name, String::as_str)
 }
 
 /// Longest name of a command, in bytes.

@@ -3,7 +3,7 @@
 use ringfort_protocol::Args;
 
 use super::{CommandError, Reply};
-use crate::{clients::Client, env::Now, node::Node};
+use crate::{clients::Client, env::Now, node::Node, session::Later};
 
 /// What such a handler may see and change.
 pub struct SessionCx<'a> {
@@ -15,6 +15,8 @@ pub struct SessionCx<'a> {
     pub out: &'a mut Reply,
     /// The time of this turn.
     pub now: Now,
+    /// What the event loop is to do before the client is answered and read from again. The handler writes no reply then.
+    pub later: Option<Later>,
 }
 
 /// A handler of a command about the connection or the server.

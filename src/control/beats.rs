@@ -13,12 +13,11 @@ use std::{
 };
 
 use ringfort_cluster::{
-    Member, NodeId, Topology,
+    Change, Member, NodeId, Topology,
     lease::{
         BootTime,
         agent::{Agent, Reading, To},
         elector::RaftView,
-        voters::Stamp,
         wire::DATAGRAM_LIMIT,
     },
 };
@@ -54,8 +53,8 @@ pub struct In {
 pub enum Out {
     /// Write this refusal to disk, and say so.
     Persist(Member),
-    /// The council has decided that this incarnation is dead: propose it.
-    Dead(Member, Stamp),
+    /// The council has decided that an incarnation is dead: propose this.
+    End(Change),
     /// The leader is dead: call an election.
     Elect,
     /// This incarnation is over, or gets no lease: draw a new one, and say so.
@@ -167,7 +166,7 @@ pub fn run(
             let _ = out.send(what);
         };
         outbox.persist.iter().for_each(|member| hand_on(Out::Persist(*member)));
-        outbox.dead.iter().for_each(|member| hand_on(Out::Dead(*member, outbox.council)));
+        outbox.ends().for_each(|end| hand_on(Out::End(end)));
         if outbox.elect {
             hand_on(Out::Elect);
         }

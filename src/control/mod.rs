@@ -178,7 +178,7 @@ impl Control {
             let this = Arc::clone(&self);
             match out {
                 Out::Persist(member) => this.persist(member),
-                Out::Dead(member, stamp) => tasks::control("end", this.end(member, stamp)),
+                Out::End(end) => tasks::control("end", this.end(end)),
                 Out::Elect => {
                     if let Err(error) = self.council.elect().await {
                         tracing::debug!(%error, "no election could be called");
@@ -200,11 +200,13 @@ impl Control {
         });
     }
 
-    async fn end(self: Arc<Self>, member: Member, stamp: Stamp) {
-        let by = Verdict::Council { term: stamp.term, index: stamp.index.saturating_sub(1) };
-        match self.council.propose(Change::End { member, by }).await {
-            Ok(_) => tracing::warn!(%member, "declared dead"),
-            Err(error) => tracing::debug!(%member, %error, "a death was not declared"),
+    async fn end(self: Arc<Self>, mut end: Change) {
+        if let Change::End { by: Verdict::Council { index, .. }, .. } = &mut end {
+            *index = index_of(*index);
+        }
+        match self.council.propose(end.clone()).await {
+            Ok(_) => tracing::warn!(%end, "declared dead"),
+            Err(error) => tracing::debug!(%end, %error, "a death was not declared"),
         }
         self.conduct.notify_one();
     }
@@ -345,10 +347,15 @@ async fn resolve(topology: &Topology) -> HashMap<NodeId, SocketAddr> {
     places
 }
 
+/// The index in Raft's log that a stamp's index stands for. A stamp of zeros is older than every configuration, and the
+/// first entry of a log has index 0, so stamps count from 1.
+fn index_of(stamp: u64) -> u64 {
+    stamp.saturating_sub(1)
+}
+
 fn view(status: &ringfort_cluster::council::Status) -> RaftView {
     let configuration = &status.configuration;
     let (term, index) = configuration.version;
-    // A stamp of zeros is older than every configuration, and the first entry of a log has index 0.
     let stamp = Stamp { term, index: index + 1 };
     let voters = match &configuration.outgoing {
         None => Voters { stamp, old: configuration.voters.clone(), new: Vec::new() },

@@ -87,6 +87,7 @@ fn status(node: &Node, council: &Council) -> Status {
             lag: lag(node, &topology, member),
         }
     });
+    let progress = progress(&topology, &wanted);
     Status {
         cluster: topology.cluster.to_string(),
         version: topology.version.0,
@@ -95,7 +96,7 @@ fn status(node: &Node, council: &Council) -> Status {
         shards: topology.shards.len(),
         shards_without_primary: without_primary(&topology),
         shards_short_of_copies: short_of_copies(&topology),
-        moves_left: progress(&topology, &wanted).moves_left,
+        moves_left: progress.moves_left + progress.switches_left + progress.drops_left,
         nodes: nodes.collect(),
     }
 }

@@ -8,9 +8,23 @@ pub trait Clock: Send + Sync + 'static {
     /// and deadlines of waiting.
     fn boot(&self) -> u64;
 
+    /// A clock that costs less to read and is up to [`COARSE_TICK`] behind, in nanoseconds from any beginning: for
+    /// lengths of time that are much longer than that.
+    fn coarse(&self) -> u64 {
+        self.boot()
+    }
+
     /// Wall-clock time in Unix milliseconds: for the deadlines of keys.
     fn wall_ms(&self) -> u64;
+
+    /// Wall-clock time in Unix microseconds, where whole milliseconds will not do.
+    fn wall_micros(&self) -> u64 {
+        self.wall_ms() * 1_000
+    }
 }
+
+/// What [`Clock::coarse`] may be wrong by, in nanoseconds: Linux counts at least 100 times a second.
+pub const COARSE_TICK: u64 = 10_000_000;
 
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,9 +36,19 @@ impl Clock for SystemClock {
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
+    fn coarse(&self) -> u64 {
+        let time = clock_gettime(ClockId::MonotonicCoarse);
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+
     fn wall_ms(&self) -> u64 {
         let time = clock_gettime(ClockId::Realtime);
         time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+    }
+
+    fn wall_micros(&self) -> u64 {
+        let time = clock_gettime(ClockId::Realtime);
+        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
     }
 }
 

@@ -3,6 +3,8 @@
 //! Everything that decides is fed with the time, random numbers and bytes; only the files here ask the system.
 
 pub mod clock;
+pub mod files;
+pub mod process;
 pub mod random;
 
 pub use clock::{Clock, Now, SystemClock};

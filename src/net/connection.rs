@@ -6,13 +6,16 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    os::fd::AsRawFd,
     pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{
@@ -24,11 +27,21 @@ use tokio::{
 
 use super::EventLoop;
 use crate::{
-    clients::{Client, Door, Replies, Shared},
+    clients::{Client, Door, Shared},
     commands::{CommandError, Reply},
+    config::Settings,
     routing::{Completion, ConnKey},
     session::Session,
 };
+
+/// What a client reads that is one too many.
+const TOO_MANY: &str = "ERR max number of clients reached";
+
+/// What a client of another machine reads while nothing protects the data.
+const PROTECTED: &str = "DENIED This node is in protected mode: it has no password, so it serves clients of its own \
+    machine only. To let others in, set a password (requirepass in its configuration, --requirepass when it starts, or \
+    CONFIG SET requirepass from its own machine). Or, where nobody but those who may reaches its port, switch the mode \
+    off: CONFIG SET protected-mode no from its own machine, and protected-mode no in its configuration";
 
 /// A connection with more bytes than this to send is not read from.
 const UNSENT_LIMIT: usize = 1 << 20;
@@ -58,19 +71,18 @@ impl Connection {
         key: ConnKey,
     ) -> io::Result<(Rc<Self>, OwnedReadHalf)> {
         stream.set_nodelay(true)?;
-        let now = of.node.clock.boot();
-        let shared = of.node.clients.enter(peer, stream.local_addr()?, now);
-        let client = Client {
-            shared: Arc::clone(&shared),
-            door,
-            db: 0,
-            authenticated: of.node.config.load().requirepass.is_empty(),
-            resp3: false,
-            replies: Replies::On,
-            no_touch: false,
-            readonly: false,
-            closing: false,
+        let settings = of.node.config.load();
+        if let Some(refusal) = refusal(&settings, peer) {
+            return Err(refuse(of, &stream, refusal));
+        }
+        if settings.tcp_keepalive > 0 {
+            keep_alive(&stream, settings.tcp_keepalive)?;
+        }
+        let (now, fd, local) = (of.node.clock.boot(), stream.as_raw_fd(), stream.local_addr()?);
+        let Some(shared) = of.node.clients.enter(peer, local, fd, now, settings.maxclients) else {
+            return Err(refuse(of, &stream, TOO_MANY));
         };
+        let client = Client::new(Arc::clone(&shared), door, settings.requirepass.is_empty());
         let (reads, stream) = stream.into_split();
         let this = Self {
             dirty: Cell::new(false),
@@ -97,9 +109,23 @@ impl Connection {
         }
     }
 
+    /// CLIENT PAUSE may be over.
+    pub(super) fn end_pause(&self) {
+        self.session.borrow_mut().resume();
+        self.resume.notify_one();
+    }
+
+    /// Closes the connection if its client has been silent for so long, in nanoseconds, and is not waiting for anything.
+    pub(super) fn close_if_idle(&self, now: u64, timeout: u64) {
+        let silent = now.saturating_sub(self.shared.active.load(Ordering::Relaxed));
+        if silent > timeout && self.session.borrow().is_idle() {
+            self.shared.kill();
+        }
+    }
+
     /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the client
     /// is told so, and the connection ends.
-    pub(super) fn flush(&self, serves: bool) {
+    pub(super) fn flush(&self, serves: bool, of: &EventLoop) {
         let ran_here = self.ran_here.replace(false);
         let mut session = self.session.borrow_mut();
         if ran_here && !serves {
@@ -112,14 +138,14 @@ impl Connection {
         let mut unsent = self.unsent.borrow_mut();
         if unsent.is_empty() && session.output.ready().shared.is_empty() {
             let reply = session.output.take_ready();
-            if let Some(rest) = self.send(reply.bytes.as_slice()) {
+            if let Some(rest) = self.send(reply.bytes.as_slice(), of) {
                 unsent.push_back(Bytes::copy_from_slice(&reply.bytes[rest..]));
             }
             session.output.give_back(reply.bytes);
         } else {
             put(session.output.take_ready(), &mut unsent);
             while let Some(front) = unsent.front_mut() {
-                match self.send(front) {
+                match self.send(front, of) {
                     None => drop(unsent.pop_front()),
                     Some(rest) => {
                         front.advance(rest);
@@ -128,6 +154,7 @@ impl Connection {
                 }
             }
         }
+        self.shared.output.store(unsent.iter().map(Bytes::len).sum(), Ordering::Relaxed);
         let done = session.client.closing && session.output.holes() == 0;
         if done || self.broken.get() || !unsent.is_empty() {
             self.resume.notify_one();
@@ -135,12 +162,15 @@ impl Connection {
     }
 
     /// Sends bytes. Returns where the rest begins if the socket did not take all.
-    fn send(&self, bytes: &[u8]) -> Option<usize> {
+    fn send(&self, bytes: &[u8], of: &EventLoop) -> Option<usize> {
         let mut sent = 0;
         while sent < bytes.len() {
             match self.stream.try_write(&bytes[sent..]) {
                 Ok(0) => break,
-                Ok(n) => sent += n,
+                Ok(n) => {
+                    of.node.stats.bytes_out.add(n as u64);
+                    sent += n;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(sent),
                 Err(_) => break,
             }
@@ -181,6 +211,7 @@ impl Connection {
                     *input = Vec::new();
                 }
             }
+            self.shared.input.store(input.len(), Ordering::Relaxed);
             self.ran_here.set(self.ran_here.get() | std::mem::take(&mut router.ran));
             // A completion may be for this very session, which is in use until here.
             drop(session);
@@ -192,6 +223,27 @@ impl Connection {
     fn wants_input(&self) -> bool {
         self.session.borrow().may_go_on() && self.unsent_bytes() < UNSENT_LIMIT
     }
+}
+
+/// Why a client is refused before it has said anything.
+fn refusal(settings: &Settings, peer: SocketAddr) -> Option<&'static str> {
+    let is_local = peer.ip().to_canonical().is_loopback();
+    (settings.protected_mode && settings.requirepass.is_empty() && !is_local).then_some(PROTECTED)
+}
+
+/// Tells a client why it is refused, as far as its socket takes it at once.
+fn refuse(of: &EventLoop, stream: &TcpStream, text: &str) -> io::Error {
+    of.node.stats.connections_refused.add(1);
+    // Whatever comes of it, the connection ends here.
+    let _ = stream.try_write(format!("-{text}\r\n").as_bytes());
+    io::Error::other(text)
+}
+
+/// Has the system probe a silent connection: after so many seconds, and then more often.
+fn keep_alive(stream: &TcpStream, seconds: u32) -> io::Result<()> {
+    let time = Duration::from_secs(seconds.into());
+    let probes = TcpKeepalive::new().with_time(time).with_interval((time / 3).max(Duration::from_secs(1)));
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// Queues a reply: its bytes, with the values that it shares between them.

@@ -8,6 +8,7 @@
 mod connection;
 mod link;
 pub mod listen;
+mod upkeep;
 
 use std::{
     cell::{Cell, RefCell},
@@ -27,12 +28,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use self::{connection::Connection, link::PeerConnection};
 use crate::{
     bus::Bus,
-    clients::Door,
+    clients::{Door, Pause},
     commands::{CommandError, Reply},
     control,
     node::Node,
     replication,
     routing::{ConnKey, Origin, Router, Written},
+    session::Later,
     tasks,
 };
 
@@ -44,6 +46,12 @@ const SHOW_TURN: Duration = Duration::from_millis(100);
 
 /// How often requests that wait are tried again, beside each change of the topology.
 const RETRY: Duration = Duration::from_millis(5);
+
+/// How often a loop looks whether CLIENT PAUSE is over: another loop may have ended it.
+const PAUSE_TICK: Duration = Duration::from_millis(2);
+
+/// How often a loop looks for silent clients.
+const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// What a loop is started with.
 pub struct Start {
@@ -65,6 +73,8 @@ pub struct Start {
     pub beats: Arc<control::beats::Beats>,
     /// Its place among the loops.
     pub index: usize,
+    /// How many loops there are.
+    pub loops: usize,
     /// What runs on this loop beside serving clients.
     pub beside: Option<replication::Start>,
     /// Ends the loop.
@@ -86,6 +96,8 @@ pub(crate) struct EventLoop {
     dirty: RefCell<Vec<ConnKey>>,
     flush: Notify,
     waits: Notify,
+    pauses: Notify,
+    over_limit: Notify,
     replication: Arc<Notify>,
     control: mpsc::UnboundedSender<control::Command>,
 }
@@ -112,6 +124,8 @@ impl EventLoop {
             dirty: RefCell::default(),
             flush: Notify::new(),
             waits: Notify::new(),
+            pauses: Notify::new(),
+            over_limit: Notify::new(),
             replication,
             control,
         });
@@ -119,6 +133,7 @@ impl EventLoop {
             replication::start(beside);
         }
         tasks::local("turns", Rc::clone(&this).show_turns(start.beats, start.index));
+        this.start_upkeep(start.index, start.loops);
         for (door, listener) in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tasks::local("accept", Rc::clone(&this).accept(door, listener));
@@ -126,6 +141,8 @@ impl EventLoop {
         tasks::local("flush", Rc::clone(&this).flush_forever());
         tasks::local("topology", Rc::clone(&this).follow_topology(topology));
         tasks::local("retry", Rc::clone(&this).retry_forever());
+        tasks::local("pauses", Rc::clone(&this).end_pauses());
+        tasks::local("idle", Rc::clone(&this).close_idle());
         tasks::local("peers", Rc::clone(&this).accept_peers(peers));
         // The sender is dropped only when the node ends.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -137,8 +154,12 @@ impl EventLoop {
         let shown = &beats.loops[index];
         shown.begin();
         loop {
+            let now = self.node.clock.boot();
             let (waiting, bytes) = self.router.borrow().held();
-            shown.show(self.node.clock.boot(), waiting, bytes);
+            shown.show(now, waiting, bytes);
+            if index == 0 {
+                self.node.stats.sample(now);
+            }
             tokio::time::sleep(SHOW_TURN).await;
         }
     }
@@ -248,6 +269,51 @@ impl EventLoop {
         }
     }
 
+    /// Lets the clients that CLIENT PAUSE has held up go on once it is over.
+    async fn end_pauses(self: Rc<Self>) {
+        loop {
+            self.pauses.notified().await;
+            while self.node.clients.pause(self.node.clock.boot()) != Pause::Nothing {
+                tokio::time::sleep(PAUSE_TICK).await;
+            }
+            let paused = std::mem::take(&mut self.router.borrow_mut().paused);
+            let clients = self.clients.borrow();
+            paused.iter().filter_map(|key| clients.get(key)).for_each(|connection| connection.end_pause());
+        }
+    }
+
+    /// Closes connections whose clients have been silent for longer than the setting `timeout`.
+    async fn close_idle(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(IDLE_TICK).await;
+            let timeout = u64::from(self.node.config.load().timeout) * 1_000_000_000;
+            if timeout > 0 {
+                let now = self.node.clock.boot();
+                self.clients.borrow().values().for_each(|client| client.close_if_idle(now, timeout));
+            }
+        }
+    }
+
+    /// Does what a session asked for, and answers.
+    async fn do_later(self: Rc<Self>, origin: Origin, later: Later) {
+        let result = match later {
+            Later::Sleep(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Later::RewriteConfig => {
+                let node = Arc::clone(&self.node);
+                let written = tokio::task::spawn_blocking(move || node.config.rewrite()).await;
+                let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+                written.map_err(|error| CommandError::made(format!("ERR Rewriting config file: {error}")))
+            }
+        };
+        self.with_router(|router| match result {
+            Err(error) => router.fail(origin, &error),
+            Ok(()) => router.complete(origin, b"+OK\r\n".to_vec(), Written::new()),
+        });
+    }
+
     fn address_of(&self, peer: u16) -> Option<ringfort_cluster::Address> {
         let router = self.router.borrow();
         let queue = &router.peers[usize::from(peer)];
@@ -262,8 +328,15 @@ impl EventLoop {
         let completions = std::mem::take(&mut router.completions);
         let for_peers = std::mem::take(&mut router.peer_completions);
         let for_control = std::mem::take(&mut router.for_control);
+        let for_later = std::mem::take(&mut router.for_later);
+        if !router.paused.is_empty() {
+            self.pauses.notify_one();
+        }
         if router.has_waiting() {
             self.waits.notify_one();
+        }
+        if router.over_limit {
+            self.over_limit.notify_one();
         }
         if router.logged {
             router.logged = false;
@@ -273,6 +346,9 @@ impl EventLoop {
         drop(router);
         for (origin, args) in for_control {
             tasks::local("control", Rc::clone(self).ask_control(origin, args));
+        }
+        for (origin, later) in for_later {
+            tasks::local("later", Rc::clone(self).do_later(origin, later));
         }
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();
@@ -317,7 +393,7 @@ impl EventLoop {
             let client = self.clients.borrow().get(&key).cloned();
             if let Some(client) = client {
                 client.dirty.set(false);
-                client.flush(serves);
+                client.flush(serves, self);
                 continue;
             }
             let peer = self.peers.borrow().get(&key).cloned();

@@ -37,8 +37,6 @@ pub struct NodeFacts {
     pub now: u64,
     /// Its shards.
     pub shards: Shards,
-    /// Its memory.
-    pub memory: Memory,
 }
 
 /// What the shards of a node add up to.
@@ -60,17 +58,6 @@ pub const ROLES: [(Role, &str); 4] = [
     (Role::Sealed, "sealed"),
 ];
 
-/// What memory is used for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Bytes that entries take, by the store's account.
-    pub data: u64,
-    /// Bytes that the logs of all shards keep.
-    pub logs: u64,
-    /// Bytes that may be used; 0: no limit.
-    pub limit: u64,
-}
-
 impl Facts {
     /// Looks at everything. Locks each shard for about a microsecond, one after the other.
     pub fn gather(ops: &Ops) -> Self {
@@ -90,11 +77,6 @@ impl NodeFacts {
             council: council.status().borrow().clone(),
             now: node.clock.boot(),
             shards: Shards::gather(&node.store),
-            memory: Memory {
-                data: node.store.used() as u64,
-                logs: node.store.log_bytes() as u64,
-                limit: node.config.load().maxmemory,
-            },
             node: Arc::clone(node),
             beats: Arc::clone(beats),
         }

@@ -189,13 +189,46 @@ pub const METRICS: &[Metric] = &[
          (`replica`).",
         keys,
     ),
-    gauge("memory_data_bytes", "Memory that entries take, by the store's account.", |facts| {
-        facts.memory.data as f64
+    gauge("memory_used_bytes", "Memory in use: what `maxmemory` limits.", |facts| {
+        facts.node.memory.used(&facts.node.store) as f64
     }),
-    gauge("memory_log_bytes", "Memory that the logs of all shards take.", |facts| facts.memory.logs as f64),
-    gauge("memory_limit_bytes", "Memory that may be used: `maxmemory`; 0 is no limit.", |facts| {
-        facts.memory.limit as f64
+    gauge(
+        "memory_peak_bytes",
+        "The most memory that was in use since the start, as far as was measured.",
+        |facts| facts.node.memory.peak() as f64,
+    ),
+    gauge("memory_limit_bytes", "Memory that may be in use: `maxmemory`; 0 is no limit.", |facts| {
+        facts.node.config.load().maxmemory as f64
     }),
+    gauge("memory_data_bytes", "Of the memory in use, what keys and values take.", |facts| {
+        facts.node.store.used() as f64
+    }),
+    gauge(
+        "memory_copy_bytes",
+        "Of what keys and values take, the part in copies of other nodes' shards.",
+        |facts| facts.node.store.used_by_copies() as f64,
+    ),
+    gauge("memory_log_bytes", "Of the memory in use, what the logs of all shards take.", |facts| {
+        facts.node.store.log_bytes() as f64
+    }),
+    gauge("memory_dropped_bytes", "Memory of removed values that is about to be given back.", |facts| {
+        facts.node.store.dropping() as f64
+    }),
+    gauge(
+        "memory_allocated_bytes",
+        "Memory that the allocator has given out, caches of threads included.",
+        |facts| facts.node.memory.allocator().allocated as f64,
+    ),
+    gauge(
+        "memory_active_bytes",
+        "Memory in pages of which something was given out; more is fragmentation.",
+        |facts| facts.node.memory.allocator().active as f64,
+    ),
+    gauge(
+        "memory_held_bytes",
+        "Memory in pages that the allocator holds, whether or not something is in them.",
+        |facts| facts.node.memory.allocator().resident as f64,
+    ),
     count(
         "routing_forwarded_requests_total",
         "Requests that were sent on to the node that owns their keys.",

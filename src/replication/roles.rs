@@ -4,6 +4,7 @@
 use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology, Version};
 
 use crate::{
+    memory,
     node::Node,
     store::{Role, Shard},
 };
@@ -12,7 +13,7 @@ use crate::{
 pub fn adopt(node: &Node, topology: &Topology) {
     let me = node.member();
     let keeps_logs = topology.nodes.len() > 1 && topology.settings.replicas > 0;
-    let budget = node.config.load().log_budget;
+    let budget = memory::log_budget(&node.config.load());
     node.store.set_log_budget(budget);
     let limit = if keeps_logs { budget / topology.shards.len() } else { 0 };
     for (id, agreed) in topology.shards() {
@@ -25,6 +26,17 @@ pub fn adopt(node: &Node, topology: &Topology) {
         if (shard.core.log.is_kept()) != (limit > 0) {
             shard.core.log.keep(limit);
         }
+        node.store.settle(&mut shard);
+    }
+}
+
+/// Holds the logs to their budget after a change of settings.
+pub fn limit_logs(node: &Node) {
+    let budget = memory::log_budget(&node.config.load());
+    node.store.set_log_budget(budget);
+    for id in (0..node.store.shards()).map(ShardId) {
+        let mut shard = node.store.lock(id);
+        shard.core.log.limit(budget / usize::from(node.store.shards()));
         node.store.settle(&mut shard);
     }
 }

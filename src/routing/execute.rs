@@ -1,11 +1,11 @@
 //! Running a request on this node, under the locks of its shards.
 
-use ringfort_cluster::ShardId;
+use ringfort_cluster::{Offset, ShardId};
 use smallvec::SmallVec;
 
 use super::{Request, Router, frame::Written};
 use crate::{
-    commands::{Cx, Done, Handler, Reply, Run, Spread, dispatch},
+    commands::{CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch},
     store::{Access, Db, Key, Locked, Role, Shard},
 };
 
@@ -25,6 +25,11 @@ impl Router {
             return Executed::NotServing;
         }
         self.ran = true;
+        if request.command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
+            self.node.stats.errors.add(1);
+            out.error(&CommandError::OutOfMemory);
+            return Executed::Done(Written::new());
+        }
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
@@ -121,7 +126,8 @@ impl Router {
         Executed::Done(written)
     }
 
-    fn settle(&mut self, shard: &mut Shard, before: ringfort_cluster::Offset, written: &mut Written) {
+    /// Notes what a shard has become, before it is unlocked: how far its log reaches now, and what has expired.
+    pub(super) fn settle(&mut self, shard: &mut Shard, before: Offset, written: &mut Written) {
         let end = shard.core.log.end();
         if end != before {
             written.push((shard.core.id, shard.core.epoch, end));
@@ -129,6 +135,9 @@ impl Router {
                 self.node.store.note_growth(shard.core.id);
                 self.logged = true;
             }
+        }
+        if shard.core.expired > 0 {
+            self.node.stats.expired.add(std::mem::take(&mut shard.core.expired).into());
         }
         self.node.store.settle(shard);
     }

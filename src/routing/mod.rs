@@ -21,6 +21,7 @@ mod peer;
 mod scan;
 mod spread;
 mod steps;
+mod upkeep;
 mod wait;
 
 use std::{collections::HashMap, collections::VecDeque, sync::Arc};
@@ -33,13 +34,14 @@ use smallvec::SmallVec;
 
 pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
-    clients::Door,
+    clients::{Door, Pause},
     commands::{Command, CommandError, Flags, Run, Spread},
     config::Settings,
     env::{Now, random::Dice},
     node::Node,
-    session::Hole,
-    store::{Key, Role},
+    session::{Hole, Later},
+    slowlog::Stopwatch,
+    store::{Evictor, Key, Role},
 };
 
 /// Names a connection of this loop: a client's, or one by which a peer sends requests. Never used again.
@@ -205,12 +207,23 @@ pub struct Router {
     pub peer_completions: Vec<PeerCompletion>,
     /// Commands for the control thread.
     pub for_control: Vec<(Origin, OwnedArgs)>,
+    /// What sessions asked the loop to do, and to answer later.
+    pub for_later: Vec<(Origin, Later)>,
+    /// Connections that CLIENT PAUSE holds up.
+    pub paused: Vec<ConnKey>,
+    /// Which commands it holds up in this turn.
+    pub pause: Pause,
+    /// Measures the commands of this turn.
+    pub stopwatch: Stopwatch,
     /// The links to other nodes, and what is to be sent on each.
     pub peers: Vec<PeerQueue>,
     /// Whether a request was run here since the caller last looked: its reply rests on the lease.
     pub ran: bool,
     /// Whether something was written to a log since the loop last told replication.
     pub logged: bool,
+    /// Whether more memory is in use than may be, and the loop is to go on giving up keys.
+    pub over_limit: bool,
+    evictor: Evictor,
     topology: Arc<Topology>,
     routes: Box<[Route]>,
     flights: Slab<Flight>,
@@ -235,9 +248,15 @@ impl Router {
             completions: Vec::new(),
             peer_completions: Vec::new(),
             for_control: Vec::new(),
+            for_later: Vec::new(),
+            paused: Vec::new(),
+            pause: Pause::Nothing,
+            stopwatch: Stopwatch::default(),
             peers: Vec::new(),
             ran: false,
             logged: false,
+            over_limit: false,
+            evictor: Evictor::default(),
             flights: Slab::new(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -255,6 +274,8 @@ impl Router {
     pub fn turn(&mut self) {
         self.now = Now::of(&*self.node.clock);
         self.settings = self.node.config.load();
+        self.pause = self.node.clients.pause(self.now.boot);
+        self.stopwatch = Stopwatch::start(self.settings.slowlog_log_slower_than, &*self.node.clock);
     }
 
     /// The topology that requests are routed by.
@@ -481,12 +502,6 @@ impl Router {
     /// The version of the topology that requests are routed by.
     pub fn version(&self) -> Version {
         self.topology.version
-    }
-
-    /// Whether memory is at its limit, so that commands which need more are refused.
-    pub fn is_out_of_memory(&self) -> bool {
-        let limit = self.settings.maxmemory;
-        limit > 0 && self.node.store.used() as u64 > limit
     }
 
     /// Whether this node holds a complete copy of the shard of these keys.

@@ -1,18 +1,24 @@
 //! One client connection, as a pure state machine: bytes in, bytes and holes out.
 //!
 //! A [`Session`] is fed what its client sent and the router of its loop. It parses commands where they lie, checks
-//! them in Redis' order (arity, authentication, state, memory), and runs each: at once where this node owns its keys,
+//! them in Redis' order (arity, authentication, state), and runs each: at once where this node owns its keys,
 //! else by a hole in its [`Output`] that the router fills later. It knows no socket and no clock.
 
 mod output;
+
+use std::time::Duration;
 
 use ringfort_protocol::{Args, Parsed, Parser, Resp, Span, reply};
 
 pub use self::output::{Hole, Output};
 use crate::{
-    clients::{Client, Door, Replies},
-    commands::{self, Command, CommandError, Flags, Run, session::SessionCx},
+    clients::{Client, Door, Pause, Replies},
+    commands::{
+        self, Command, CommandError, Flags, Run,
+        session::{SessionCx, SessionHandler},
+    },
     routing::{ConnKey, Executed, Origin, Place, Request, Router, WaitFor, Written},
+    slowlog,
 };
 
 /// Replies that a connection may be owed before its next request is read.
@@ -20,6 +26,15 @@ pub const HOLES_LIMIT: usize = 4096;
 
 /// Bytes that a connection may be owed before its next request is read.
 pub const OUTPUT_LIMIT: usize = 64 << 20;
+
+/// What an event loop does for a session that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Later {
+    /// Nothing, for so long: DEBUG SLEEP.
+    Sleep(Duration),
+    /// Writes the settings in force into the configuration file: CONFIG REWRITE.
+    RewriteConfig,
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -35,6 +50,11 @@ pub struct Session {
     blocked_on: Option<Hole>,
     parser: Parser,
     spans: Vec<Span>,
+    /// The next command waits for the end of CLIENT PAUSE.
+    paused: bool,
+    /// What it ran last, and what it has told others that it did.
+    last: Option<&'static Command>,
+    told: Option<&'static Command>,
 }
 
 impl Session {
@@ -48,6 +68,9 @@ impl Session {
             blocked_on: None,
             parser: Parser::new(),
             spans: Vec::new(),
+            paused: false,
+            last: None,
+            told: None,
         }
     }
 
@@ -62,18 +85,16 @@ impl Session {
             match self.parser.parse(&input[used..], &mut spans, &limits) {
                 Ok(Parsed::Command { len }) => {
                     let args = Args::new(&input[used..used + len], &spans);
-                    if self.must_come_later(args) {
+                    if self.must_come_later(args) || !self.command(args, router) {
                         break;
                     }
-                    self.command(args, router);
                     used += len;
                 }
                 Ok(Parsed::Inline { len }) => {
                     let args = self.parser.inline_args();
-                    if self.must_come_later(args.as_args()) {
+                    if self.must_come_later(args.as_args()) || !self.command(args.as_args(), router) {
                         break;
                     }
-                    self.command(args.as_args(), router);
                     used += len;
                 }
                 Ok(Parsed::Nothing { len }) => used += len,
@@ -86,16 +107,28 @@ impl Session {
             }
         }
         self.spans = spans;
+        self.tell_last();
         used
     }
 
-    /// Whether the next command is to be read now: not after QUIT, and not while the client does not take what it is
-    /// owed.
+    /// CLIENT PAUSE may be over.
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Whether the next command is to be read now: not after QUIT, not while a command blocks or is paused, and not
+    /// while the client does not take what it is owed.
     pub fn may_go_on(&self) -> bool {
         !self.client.closing
+            && !self.paused
             && self.blocked_on.is_none()
             && self.output.holes() < HOLES_LIMIT
             && self.output.ready().bytes.len() < OUTPUT_LIMIT
+    }
+
+    /// Whether it neither works nor waits for anything: then it may be closed for being silent.
+    pub fn is_idle(&self) -> bool {
+        self.output.holes() == 0 && !self.paused
     }
 
     /// A reply from elsewhere is there.
@@ -112,7 +145,18 @@ impl Session {
         self.output.holes() > 0 && args.at(0).eq_ignore_ascii_case(b"wait")
     }
 
-    fn command(&mut self, args: Args<'_>, router: &mut Router) {
+    /// Runs a command, or answers that it cannot be run. Returns `false` if it must wait for the end of CLIENT PAUSE:
+    /// then it is to be given again.
+    fn command(&mut self, args: Args<'_>, router: &mut Router) -> bool {
+        let checked = self.check(args);
+        if router.pause != Pause::Nothing
+            && let Ok(command) = checked
+            && holds_up(router.pause, command)
+        {
+            self.paused = true;
+            router.paused.push(self.key);
+            return false;
+        }
         router.node.stats.commands.add(1);
         self.client.replies = match self.client.replies {
             Replies::SkipNext => Replies::Skip,
@@ -122,8 +166,16 @@ impl Session {
         let before = self.client.replies;
         let discard = matches!(before, Replies::Off | Replies::Skip);
         let mark = self.output.tail().mark();
-        match self.check(args, router) {
-            Ok(command) => self.run(command, args, discard, router),
+        match checked {
+            Ok(command) => {
+                self.last = Some(command);
+                self.run(command, args, discard, router);
+                if let Some(micros) = router.stopwatch.lap(&*router.node.clock)
+                    && !command.flags.has(Flags::SKIP_SLOWLOG)
+                {
+                    self.note_slow(args, micros, router);
+                }
+            }
             Err(error) => {
                 router.node.stats.errors.add(1);
                 self.output.tail().error(&error);
@@ -133,31 +185,43 @@ impl Session {
         if silenced || (self.client.replies == Replies::Off && before != Replies::Off) {
             self.output.tail().rewind(mark);
         }
+        true
+    }
+
+    /// Tells others what it ran last.
+    fn tell_last(&mut self) {
+        let Some(last) = self.last else { return };
+        if !self.told.is_some_and(|told| std::ptr::eq(told, last)) {
+            self.told = Some(last);
+            self.client.shared.texts().command = commands::full_name(last);
+        }
+    }
+
+    fn note_slow(&self, args: Args<'_>, micros: u64, router: &Router) {
+        let shared = &self.client.shared;
+        let entry = slowlog::Entry {
+            id: 0,
+            time: router.now.wall / 1_000,
+            micros,
+            args: slowlog::kept(args),
+            peer: shared.peer,
+            name: shared.texts().name.clone(),
+        };
+        router.node.slowlog.note(entry, router.settings.slowlog_max_len);
     }
 
     /// Finds the command and decides whether this client may run it now.
-    fn check(&mut self, args: Args<'_>, router: &Router) -> Result<&'static Command, CommandError> {
+    fn check(&mut self, args: Args<'_>) -> Result<&'static Command, CommandError> {
         let command = commands::resolve(args)?;
         if !self.client.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::other("NOAUTH Authentication required."));
-        }
-        if command.flags.has(Flags::DENYOOM) && router.is_out_of_memory() {
-            return Err(CommandError::OutOfMemory);
         }
         Ok(command)
     }
 
     fn run(&mut self, command: &'static Command, args: Args<'_>, discard: bool, router: &mut Router) {
         if let Run::Session(handler) = command.run {
-            let out = self.output.tail();
-            let mark = out.mark();
-            let mut cx = SessionCx { node: &router.node, client: &mut self.client, out, now: router.now };
-            if let Err(error) = handler(&mut cx, args) {
-                out.rewind(mark);
-                out.error(&error);
-                router.node.stats.errors.add(1);
-            }
-            return self.speak();
+            return self.run_here(handler, args, discard, router);
         }
         if matches!(command.run, Run::Wait) {
             match WaitFor::parse(args) {
@@ -204,6 +268,30 @@ impl Session {
         router.submit(origin, request, &keys, place);
     }
 
+    /// Runs a command about the connection or the server.
+    fn run_here(&mut self, handler: SessionHandler, args: Args<'_>, discard: bool, router: &mut Router) {
+        self.tell_last();
+        let out = self.output.tail();
+        let mark = out.mark();
+        let mut cx =
+            SessionCx { node: &router.node, client: &mut self.client, out, now: router.now, later: None };
+        let result = handler(&mut cx, args);
+        let later = cx.later.take();
+        if let Err(error) = result {
+            out.rewind(mark);
+            out.error(&error);
+            router.node.stats.errors.add(1);
+        }
+        // What it may have set is in force for the client's next command.
+        router.settings = router.node.config.load();
+        self.speak();
+        if let Some(later) = later {
+            let hole = self.output.leave_hole(discard);
+            self.blocked_on = Some(hole);
+            router.for_later.push((Origin::Client { conn: self.key, hole }, later));
+        }
+    }
+
     /// Speaks the version of RESP from now on that HELLO has chosen.
     fn speak(&mut self) {
         let chosen = if self.client.resp3 { Resp::V3 } else { Resp::V2 };
@@ -222,5 +310,14 @@ impl Session {
                 Err(index) => self.written.insert(index, (*shard, *epoch, *offset)),
             }
         }
+    }
+}
+
+/// Whether a pause holds a command up. Redis holds up even what ends the pause; here, that goes through.
+fn holds_up(pause: Pause, command: &Command) -> bool {
+    match pause {
+        Pause::Nothing => false,
+        Pause::Writes => command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE),
+        Pause::All => command.name != "unpause",
     }
 }

@@ -108,6 +108,7 @@ impl<'a> Db<'a> {
         let mut edit = Edit { place: shard.lookup(db, key), shard, db, key, access: self.access };
         if is_over(edit.deadline(), self.now) && edit.remove() {
             edit.log(&[b"DEL", key.bytes]);
+            edit.shard.core.expired += 1;
         }
         edit
     }
@@ -404,7 +405,7 @@ impl Core {
     /// Values that own at least this many bytes are dropped off the request path.
     const DROP_LATER: usize = 64 << 10;
 
-    fn drop_later(&mut self, entry: Entry) {
+    pub(super) fn drop_later(&mut self, entry: Entry) {
         if let Some(object) = entry.into_object()
             && object.heap_bytes() >= Self::DROP_LATER
         {

@@ -1,4 +1,4 @@
-//! Which keys to give up when memory is short: clocks of entries, and the choice by sample.
+//! Which keys to give up when memory is short, by policy, and the clocks of entries that tell.
 //!
 //! Every entry carries 32 bits. Under an LRU policy they are the time of its last use in ticks of [`TICK_MS`]; under
 //! an LFU policy, as in Redis, a logarithmic counter (low 8 bits) and the minute of its last decay (upper 24).
@@ -66,6 +66,11 @@ impl Policy {
         matches!(self, Self::AllKeysLfu | Self::VolatileLfu)
     }
 
+    /// Whether chance alone decides.
+    pub fn is_random(self) -> bool {
+        matches!(self, Self::AllKeysRandom | Self::VolatileRandom)
+    }
+
     /// Whether only keys with a deadline go.
     pub fn is_volatile(self) -> bool {
         matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
@@ -119,6 +124,12 @@ impl Access {
         (clock as u8).saturating_sub(periods.min(255) as u8)
     }
 
+    /// How little an LFU clock speaks for its entry: by its counter; among equal ones, by how long ago it was used.
+    pub(super) fn disuse(&self, clock: u32) -> u64 {
+        let passed = self.minute().wrapping_sub(clock >> 8) & 0x00ff_ffff;
+        u64::from(u8::MAX - self.frequency(clock)) << 32 | u64::from(passed)
+    }
+
     /// The counter after one more use: the higher it is, the rarer it rises.
     fn raised(&self, counter: u8) -> u8 {
         let above = u32::from(counter.saturating_sub(LFU_NEW));
@@ -133,5 +144,55 @@ impl Access {
 
     fn minute(&self) -> u32 {
         (self.now / 60_000) as u32 & 0x00ff_ffff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lfu(minute: u64) -> Access {
+        Access { now: minute * 60_000, lfu: true, log_factor: 10, decay_minutes: 2, ..Access::default() }
+    }
+
+    #[test]
+    fn a_frequency_falls_by_one_for_each_period_and_never_below_zero() {
+        let clock = 1_000 << 8 | 7;
+        let falls: Vec<u8> =
+            [1_000, 1_001, 1_002, 1_005, 1_014, 9_000].map(|at| lfu(at).frequency(clock)).into();
+        assert_eq!(falls, [7, 7, 6, 5, 0, 0]);
+        assert_eq!(Access { decay_minutes: 0, ..lfu(9_000) }.frequency(clock), 7);
+    }
+
+    #[test]
+    fn a_frequency_rises_the_seldomer_the_higher_it_is() {
+        let rises = |counter: u8, dice: u32| Access { dice, ..lfu(1_000) }.raised(counter) > counter;
+        assert!(rises(0, u32::MAX) && rises(5, u32::MAX), "below a new key's, by every use");
+        assert!(!rises(6, u32::MAX) && rises(6, u32::MAX / 11));
+        assert!(!rises(105, u32::MAX / 1_000) && rises(105, u32::MAX / 1_002));
+        assert!(!rises(255, 0), "there is no higher one");
+    }
+
+    #[test]
+    fn a_use_under_lfu_counts_from_the_decayed_counter() {
+        let clock = Cell::new(1_000 << 8 | 7);
+        Access { dice: u32::MAX, ..lfu(1_004) }.touch(&clock);
+        assert_eq!(clock.get(), 1_004 << 8 | 6);
+    }
+
+    #[test]
+    fn idle_time_is_told_in_ticks() {
+        let access = Access { now: 1_700_000_000_049, ..Access::default() };
+        let clock = access.fresh();
+        assert_eq!(Access { now: access.now + TICK_MS, ..access }.idle_ms(clock), TICK_MS);
+        assert_eq!(access.idle_ms(clock), 0);
+    }
+
+    #[test]
+    fn policies_have_redis_names() {
+        for name in Policy::names() {
+            assert_eq!(Policy::from_name(&name.to_uppercase()).map(Policy::name), Some(name));
+        }
+        assert_eq!((Policy::names().count(), Policy::from_name("lru")), (8, None));
     }
 }

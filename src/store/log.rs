@@ -12,6 +12,9 @@ use ringfort_cluster::Offset;
 /// Bytes in front of a record's command.
 pub const RECORD_HEAD: usize = 5;
 
+/// A log that takes more than so many times what it may keep, and does keep, gives memory back.
+const HOARD: usize = 4;
+
 /// The log.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -42,6 +45,10 @@ impl Log {
         if self.limit > 0 {
             self.limit = bytes.max(1);
             self.trim();
+            // What one large record or an earlier limit made it take.
+            if self.bytes.capacity() / HOARD > self.limit.max(self.bytes.len()) {
+                self.bytes.shrink_to(self.limit);
+            }
         }
     }
 

@@ -9,18 +9,23 @@ pub mod copy;
 pub mod db;
 mod entry;
 pub mod evict;
+pub mod eviction;
+mod expiry;
 pub mod key;
 mod keys;
 pub mod log;
 pub mod objects;
 pub mod ordered;
+mod outline;
 pub mod packed;
+mod sample;
 pub mod shard;
 pub mod value;
 
 pub use self::{
     db::{Db, Edit, Locked, Peek, Taken},
     evict::{Access, Policy},
+    eviction::{Eviction, Evictor, Rules},
     key::Key,
     keys::Point,
     shard::{Core, DATABASES, Role, Shard},
@@ -29,7 +34,7 @@ pub use self::{
 
 use std::{
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -37,20 +42,25 @@ use std::{
 
 use ringfort_cluster::{SLOTS, ShardId};
 
+use self::outline::Outlines;
+
 /// All shards of a node.
 pub struct Store {
     shards: Box<[Mutex<Shard>]>,
     slots_per_shard: u16,
     /// The cluster's secret seed of the hash by which keys are ordered.
     pub hash_seed: u64,
-    used: AtomicUsize,
     /// Bytes that the logs of all shards may keep together.
     log_budget: AtomicUsize,
     /// Bytes that they keep.
     log_bytes: AtomicUsize,
+    /// What is known of the shards without their locks.
+    outlines: Outlines,
+    /// Bytes that were removed and are not given back to the allocator yet.
+    dropping: Arc<AtomicUsize>,
     /// Shards whose log has grown since replication last looked, one bit each.
     grown: Box<[AtomicU64]>,
-    trash: crossbeam_channel::Sender<Trash>,
+    trash: crossbeam_channel::Sender<(Trash, usize)>,
 }
 
 /// No shard's log keeps more than this part of the budget.
@@ -58,8 +68,17 @@ const BUSY_SHARE: usize = 8;
 
 /// What takes time to drop.
 enum Trash {
-    Objects(#[expect(dead_code, reason = "held to be dropped")] Vec<Object>),
-    Tables(#[expect(dead_code, reason = "held to be dropped")] Vec<shard::Cleared>),
+    Objects(Vec<Object>),
+    Tables(Vec<shard::Cleared>),
+}
+
+impl Trash {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Objects(objects) => objects.iter().map(Object::heap_bytes).sum(),
+            Self::Tables(tables) => tables.iter().map(|cleared| cleared.bytes).sum(),
+        }
+    }
 }
 
 impl Store {
@@ -68,7 +87,14 @@ impl Store {
         let slots_per_shard = SLOTS / shards;
         let new = |id| Mutex::new(Shard::new(ShardId(id), slots_per_shard));
         let (trash, bin) = crossbeam_channel::unbounded();
-        let empty_the_bin = move || bin.iter().for_each(drop::<Trash>);
+        let dropping = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&dropping);
+        let empty_the_bin = move || {
+            for (trash, bytes) in bin {
+                drop::<Trash>(trash);
+                left.fetch_sub(bytes, Ordering::Relaxed);
+            }
+        };
         thread::Builder::new()
             .name("drop".into())
             .spawn(empty_the_bin)
@@ -77,9 +103,10 @@ impl Store {
             shards: (0..shards).map(new).collect(),
             slots_per_shard,
             hash_seed,
-            used: AtomicUsize::new(0),
             log_budget: AtomicUsize::new(0),
             log_bytes: AtomicUsize::new(0),
+            outlines: Outlines::new(shards),
+            dropping,
             grown: (0..shards.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             trash,
         }
@@ -110,9 +137,10 @@ impl Store {
     /// tells replication, and sends large removed values to be dropped.
     pub fn settle(&self, shard: &mut Shard) {
         let core = &mut shard.core;
-        if core.used != core.settled {
-            self.used.fetch_add(core.used.wrapping_sub(core.settled), Ordering::Relaxed);
-            core.settled = core.used;
+        let outline = core.outline();
+        if outline != core.settled {
+            self.outlines.settle(core.id, core.settled, outline);
+            core.settled = outline;
         }
         let kept = core.log.kept();
         if kept != core.settled_log {
@@ -125,8 +153,7 @@ impl Store {
         }
         if !core.dropped.is_empty() {
             let objects = std::mem::take(&mut core.dropped);
-            // The receiver lives as long as the process.
-            let _ = self.trash.send(Trash::Objects(objects));
+            self.throw(Trash::Objects(objects));
         }
         if !core.cleared.is_empty() {
             self.drop_later(std::mem::take(&mut core.cleared));
@@ -145,7 +172,27 @@ impl Store {
 
     /// Bytes that all entries take, by the store's own account.
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.outlines.used()
+    }
+
+    /// Of [`Store::used`], bytes in shards that this node is not the primary of.
+    pub fn used_by_copies(&self) -> usize {
+        self.outlines.used_by_copies()
+    }
+
+    /// Bytes that were removed and are not given back to the allocator yet.
+    pub fn dropping(&self) -> usize {
+        self.dropping.load(Ordering::Relaxed)
+    }
+
+    /// Whether a shard that this node is primary of may have keys whose time is over at `now`.
+    pub fn is_due(&self, shard: ShardId, now: u64) -> bool {
+        self.outlines.is_due(shard, now)
+    }
+
+    /// Whether this node is primary of any key that may be given up: of one with a deadline, if only those may.
+    pub fn has_evictable(&self, volatile: bool) -> bool {
+        self.outlines.weights(volatile).any(|weight| weight > 0)
     }
 
     /// Notes that the log of a shard has grown. Returns whether replication is to be woken: it has no other work.
@@ -169,6 +216,13 @@ impl Store {
 
     /// Drops emptied tables where nobody waits for it.
     pub fn drop_later(&self, tables: Vec<shard::Cleared>) {
-        let _ = self.trash.send(Trash::Tables(tables));
+        self.throw(Trash::Tables(tables));
+    }
+
+    fn throw(&self, trash: Trash) {
+        let bytes = trash.bytes();
+        self.dropping.fetch_add(bytes, Ordering::Relaxed);
+        // The receiver lives as long as the process.
+        let _ = self.trash.send((trash, bytes));
     }
 }

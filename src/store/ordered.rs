@@ -140,9 +140,7 @@ impl<T: Item> Ordered<T> {
         self.len -= 1;
         let items = &mut self.page_mut(pos.page).items;
         let item = items.remove(pos.index as usize);
-        if items.len() * 4 < items.capacity() {
-            items.shrink_to(items.len() * 2);
-        }
+        give_back(items);
         if self.len == 0 {
             self.shape = Shape::One(Page::default());
         }
@@ -199,33 +197,65 @@ impl<T: Item> Ordered<T> {
         }
     }
 
-    /// Goes through the pages that `sweep` wants by their note, in order, until `budget` items were looked at, and
-    /// takes out the items that it dooms. The note of such a page is made anew from the items that stay.
-    pub fn sweep(&mut self, budget: &mut usize, sweep: &mut impl Sweep<T>) {
+    /// Visits the items of the pages whose note `wants` accepts, from the page of the hash `from` on, for as long as
+    /// `visit` says so and `budget` lasts: an item costs 1, and so does a page that is passed over.
+    pub fn visit_wanted(
+        &self,
+        from: u32,
+        budget: &mut usize,
+        wants: impl Fn(T::Note) -> bool,
+        mut visit: impl FnMut(&T) -> bool,
+    ) {
+        let number = self.page_of(from);
+        for page in std::iter::once(self.page(number)).chain(self.pages_after(number, from)) {
+            if *budget == 0 {
+                return;
+            }
+            let wanted = wants(page.note);
+            *budget = budget.saturating_sub(if wanted { page.items.len().max(1) } else { 1 });
+            if wanted && !page.items.iter().all(&mut visit) {
+                return;
+            }
+        }
+    }
+
+    /// Goes through the pages that `sweep` wants by their note, from page `from` on, and takes out the items that it
+    /// dooms. The note of such a page is made anew from the items that stay. An item that is looked at costs 1 of
+    /// `budget`, and so does a page that is passed over. Returns the page to go on from once the budget is used up.
+    ///
+    /// A page stays where it is, or is split into itself and one behind all others, for as long as the table is not
+    /// empty: so a sweep that goes on later misses none.
+    pub fn sweep(&mut self, from: u32, budget: &mut usize, sweep: &mut impl Sweep<T>) -> Option<u32> {
         let pages = match &mut self.shape {
             Shape::One(one) => std::slice::from_mut(one),
             Shape::Many(many) => &mut many.pages[..],
         };
         let mut removed = 0;
-        for page in pages {
+        let mut next = None;
+        for (number, page) in (from..).zip(pages.iter_mut().skip(from as usize)) {
             if *budget == 0 {
+                next = Some(number);
                 break;
             }
             if !sweep.wants(page.note) {
+                *budget -= 1;
                 continue;
             }
-            *budget = budget.saturating_sub(page.items.len());
+            *budget = budget.saturating_sub(page.items.len().max(1));
             let mut note = T::Note::default();
             let before = page.items.len();
             let gone: Vec<T> = page.items.extract_if(.., |item| sweep.dooms(item, &mut note)).collect();
             gone.into_iter().for_each(|item| sweep.takes(item));
             removed += before - page.items.len();
             page.note = note;
+            give_back(&mut page.items);
         }
         self.len -= removed;
         if self.len == 0 {
             self.shape = Shape::One(Page::default());
+            return None;
         }
+        next
     }
 
     fn page_of(&self, hash: u32) -> u32 {
@@ -314,6 +344,13 @@ pub trait Sweep<T: Item> {
     fn dooms(&mut self, item: &T, note: &mut T::Note) -> bool;
     /// Receives an item that was taken out.
     fn takes(&mut self, item: T);
+}
+
+/// Gives back the memory of a page that has become far emptier than it was.
+fn give_back<T>(items: &mut Vec<T>) {
+    if items.len() * 4 < items.capacity() {
+        items.shrink_to(items.len() * 2);
+    }
 }
 
 /// The place of a hash in a directory of `2^depth` places.
@@ -478,10 +515,69 @@ mod tests {
             table.insert(Number(number));
         });
         let mut even = Even(Vec::new());
-        table.sweep(&mut usize::MAX.clone(), &mut even);
+        assert_eq!(table.sweep(0, &mut usize::MAX.clone(), &mut even), None);
         assert_eq!((even.0.len(), table.len()), (500, 500));
         let mut budget = 10_000;
-        table.sweep(&mut budget, &mut even);
-        assert_eq!(budget, 10_000);
+        table.sweep(0, &mut budget, &mut even);
+        assert!((1..100).contains(&(10_000 - budget)), "a page that is not wanted costs 1");
+        assert_eq!(even.0.len(), 500);
+    }
+
+    #[test]
+    fn a_sweep_in_small_steps_takes_all_although_pages_are_split_in_between() {
+        struct All(usize);
+        impl Sweep<Number> for All {
+            fn wants(&mut self, _: u64) -> bool {
+                true
+            }
+            fn dooms(&mut self, item: &Number, _: &mut u64) -> bool {
+                item.0 < 5_000
+            }
+            fn takes(&mut self, _: Number) {
+                self.0 += 1;
+            }
+        }
+        let mut table = Ordered::default();
+        (0..5_000).for_each(|number| _ = table.insert(Number(number)));
+        let (mut all, mut at, mut steps) = (All(0), Some(0), 0);
+        while let Some(from) = at {
+            at = table.sweep(from, &mut 1, &mut all);
+            steps += 1;
+            let more = 5_000 + steps * 50..5_050 + steps * 50;
+            more.take(if steps < 100 { 50 } else { 0 }).for_each(|number| _ = table.insert(Number(number)));
+        }
+        assert_eq!((all.0, table.iter().filter(|item| item.0 < 5_000).count()), (5_000, 0));
+        assert!(steps > 40, "{steps}");
+    }
+
+    #[test]
+    fn a_visit_passes_over_pages_that_are_not_wanted() {
+        let mut table = Ordered::default();
+        (0..1_000).for_each(|number| _ = table.insert(Number(number)));
+        let pos = find(&table, 77).unwrap();
+        *table.note_mut(pos) = 1;
+        let (mut seen, mut budget) = (Vec::new(), 10_000);
+        table.visit_wanted(
+            0,
+            &mut budget,
+            |note| note == 1,
+            |item| {
+                seen.push(item.0);
+                true
+            },
+        );
+        assert!(seen.contains(&77) && seen.len() <= PAGE);
+        assert!(10_000 - budget < seen.len() + 40);
+        let mut one = 0;
+        table.visit_wanted(
+            0,
+            &mut 10_000,
+            |note| note == 1,
+            |_| {
+                one += 1;
+                false
+            },
+        );
+        assert_eq!(one, 1);
     }
 }

@@ -9,10 +9,12 @@ use ringfort_cluster::{Epoch, Member, Offset, ShardId, Version};
 
 use super::{
     copy::{Copies, Position},
-    entry::{Entry, Soonest},
+    entry::Entry,
+    expiry::Rounds,
     key::Key,
     log::Log,
-    ordered::{Ordered, Pos, Sweep},
+    ordered::{Ordered, Pos},
+    outline::Outline,
     value::{Form, Object, Value},
 };
 
@@ -20,7 +22,7 @@ use super::{
 pub const DATABASES: u8 = 16;
 
 /// What an entry costs in its table, in bytes: its place there, and the share of places that stand empty.
-const PLACE: usize = size_of::<Entry>() * 4 / 3;
+pub(super) const PLACE: usize = size_of::<Entry>() * 4 / 3;
 
 /// Who this node is for the shard, as far as it has applied the topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +63,20 @@ pub struct Core {
     pub used: usize,
     /// The same, by database.
     used_by: [usize; DATABASES as usize],
-    /// Of `used`, what the store's account knows.
-    pub(super) settled: usize,
     /// Bytes of the log that the store's account knows.
     pub(super) settled_log: usize,
+    /// What the store was last told of it.
+    pub(super) settled: Outline,
+    /// Number of keys, those whose time is over included.
+    pub(super) keys: u32,
     /// Changes since the start.
     pub changes: u64,
     /// Keys with a deadline, by database.
     pub deadlines: [u32; DATABASES as usize],
-    /// No deadline of the shard is sooner than this.
-    soonest: u64,
+    /// When keys are next to expire.
+    pub(super) rounds: Rounds,
+    /// Keys that were removed because their time was over, since whoever counts them last took the number.
+    pub expired: u32,
     /// Large values that were removed and wait to be dropped where nobody waits for it.
     pub(super) dropped: Vec<Object>,
     /// Tables that were emptied and wait likewise.
@@ -80,8 +86,8 @@ pub struct Core {
 /// Where an entry is, until the shard is next changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    table: u16,
-    pos: Pos,
+    pub(super) table: u16,
+    pub(super) pos: Pos,
 }
 
 /// A shard.
@@ -89,14 +95,14 @@ pub struct Place {
 pub struct Shard {
     /// What it carries beside its data.
     pub core: Core,
-    first_slot: u16,
+    pub(super) first_slot: u16,
     slots: u16,
     /// The tables of a database, one for each slot; `None` for a database that was never used.
-    databases: [Option<Box<[Ordered<Entry>]>>; DATABASES as usize],
+    pub(super) databases: [Option<Box<[Ordered<Entry>]>>; DATABASES as usize],
 }
 
 impl Core {
-    fn charge(&mut self, db: u8, before: usize, after: usize) {
+    pub(super) fn charge(&mut self, db: u8, before: usize, after: usize) {
         self.used = self.used + after - before;
         let by = &mut self.used_by[usize::from(db)];
         *by = *by + after - before;
@@ -118,11 +124,13 @@ impl Shard {
             copies: Copies::default(),
             used: 0,
             used_by: [0; DATABASES as usize],
-            settled: 0,
             settled_log: 0,
+            settled: Outline::default(),
+            keys: 0,
             changes: 0,
             deadlines: [0; DATABASES as usize],
-            soonest: u64::MAX,
+            rounds: Rounds::default(),
+            expired: 0,
             dropped: Vec::new(),
             cleared: Vec::new(),
         };
@@ -162,6 +170,7 @@ impl Shard {
     pub(super) fn insert(&mut self, db: u8, key: Key<'_>, entry: Entry) -> Place {
         let deadline = entry.deadline();
         self.core.charge(db, 0, entry.heap_bytes() + PLACE);
+        self.core.keys += 1;
         let table = key.slot - self.first_slot;
         let pos = self.table_mut(db, table).insert(entry);
         let place = Place { table, pos };
@@ -173,6 +182,7 @@ impl Shard {
     pub(super) fn remove(&mut self, db: u8, place: Place) -> Entry {
         let entry = self.table_mut(db, place.table).remove(place.pos);
         self.core.charge(db, entry.heap_bytes() + PLACE, 0);
+        self.core.keys -= 1;
         if entry.deadline().is_some() {
             self.core.deadlines[usize::from(db)] -= 1;
         }
@@ -229,8 +239,8 @@ impl Shard {
     fn note_deadline(&mut self, db: u8, place: Place, old: Option<u64>, new: Option<u64>) {
         let count = &mut self.core.deadlines[usize::from(db)];
         *count = *count + u32::from(new.is_some()) - u32::from(old.is_some());
-        if new.is_some() {
-            self.core.soonest = self.core.soonest.min(new.unwrap_or(u64::MAX));
+        if let Some(deadline) = new {
+            self.core.rounds.note(deadline);
             self.table_mut(db, place.table).note_mut(place.pos).include(new);
         }
     }
@@ -259,8 +269,10 @@ impl Shard {
                 continue;
             };
             self.core.deadlines[usize::from(db)] = 0;
-            self.core.charge(db, self.core.used_by[usize::from(db)], 0);
-            cleared.push(Cleared(tables));
+            self.core.keys -= tables.iter().map(|table| table.len() as u32).sum::<u32>();
+            let bytes = self.core.used_by[usize::from(db)];
+            self.core.charge(db, bytes, 0);
+            cleared.push(Cleared { bytes, tables });
         }
         cleared
     }
@@ -291,39 +303,8 @@ impl Shard {
         self.core.deadlines.swap(a, b);
         self.core.changes += 1;
         self.core.copies.begin_anew();
+        self.core.rounds.begin_anew();
         true
-    }
-
-    /// Removes up to `budget` entries' worth of keys whose time was over at `now`, and tells each to `removed` with
-    /// its database. Returns whether there may be more.
-    pub(super) fn expire(&mut self, now: u64, mut budget: usize, mut removed: impl FnMut(u8, Entry)) -> bool {
-        if self.core.soonest > now {
-            return false;
-        }
-        let mut soonest = u64::MAX;
-        for db in 0..DATABASES {
-            let mut gone = (0, 0);
-            for table in self.databases[usize::from(db)].iter_mut().flatten() {
-                let mut sweep = Expired { now, soonest, gone, removed: |entry| removed(db, entry) };
-                table.sweep(&mut budget, &mut sweep);
-                (soonest, gone) = (sweep.soonest, sweep.gone);
-            }
-            self.core.charge(db, gone.0, 0);
-            self.core.deadlines[usize::from(db)] -= gone.1;
-        }
-        if budget > 0 {
-            self.core.soonest = soonest;
-        }
-        budget == 0
-    }
-
-    /// An entry chosen evenly among those of a random slot that is not empty: `random` gives 64 bits at each call.
-    pub(super) fn sample(&self, db: u8, mut random: impl FnMut() -> u64) -> Option<&Entry> {
-        let tables = self.databases[usize::from(db)].as_ref()?;
-        let start = random() as usize % tables.len();
-        let (after, before) = (tables[start..].iter(), tables[..start].iter());
-        let table = after.chain(before).find(|table| !table.is_empty())?;
-        Some(table.get(table.sample(random)?))
     }
 
     /// Visits live and dead entries alike for a copy: database, key, value and deadline of each. See [`Shard::walk`].
@@ -367,39 +348,11 @@ impl Shard {
 
 /// The tables of a database that was emptied: dropping it takes time.
 #[derive(Debug)]
-pub struct Cleared(#[expect(dead_code, reason = "held to be dropped")] Box<[Ordered<Entry>]>);
-
-struct Expired<F> {
-    now: u64,
-    soonest: u64,
-    /// Bytes and keys that were removed.
-    gone: (usize, u32),
-    removed: F,
-}
-
-impl<F: FnMut(Entry)> Sweep<Entry> for Expired<F> {
-    fn wants(&mut self, note: Soonest) -> bool {
-        if note.0 > self.now {
-            self.soonest = self.soonest.min(note.0);
-        }
-        note.0 <= self.now
-    }
-
-    fn dooms(&mut self, entry: &Entry, note: &mut Soonest) -> bool {
-        let deadline = entry.deadline();
-        let doomed = deadline.is_some_and(|deadline| deadline <= self.now);
-        if !doomed {
-            note.include(deadline);
-            self.soonest = self.soonest.min(note.0);
-        }
-        doomed
-    }
-
-    fn takes(&mut self, entry: Entry) {
-        self.gone.0 += entry.heap_bytes() + PLACE;
-        self.gone.1 += 1;
-        (self.removed)(entry);
-    }
+pub struct Cleared {
+    /// Bytes that its entries take.
+    pub(super) bytes: usize,
+    #[expect(dead_code, reason = "held to be dropped")]
+    tables: Box<[Ordered<Entry>]>,
 }
 
 /// Builds an entry of `key`: a string that is too long for it becomes shared.

@@ -82,7 +82,7 @@ impl Server {
     /// Starts one node of this project at a place and does not wait for it: it may have to wait for its peers.
     pub(crate) fn begin(place: Place, peers: &[SocketAddr]) -> Result<Self, String> {
         let peers: Vec<String> = peers.iter().map(SocketAddr::to_string).collect();
-        let process = Process::spawn(Kind::Ringfort, place, &peers)?;
+        let process = Process::spawn(Kind::Ringfort, place, &peers, &[])?;
         Ok(Self { address: process.address, processes: vec![process] })
     }
 
@@ -100,6 +100,21 @@ impl Server {
     /// Kills all nodes but the first.
     pub(crate) fn kill_others(&mut self) {
         self.processes.truncate(1);
+    }
+
+    /// Starts one node of this project with these options beside the usual ones.
+    pub(crate) fn start_node(options: &[&str]) -> Result<Self, String> {
+        let process = Process::start_with(Kind::Ringfort, &[], options)?;
+        Ok(Self { address: process.address, processes: vec![process] })
+    }
+
+    /// Bytes of memory that the first process holds, as the system counts them.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let pid = self.processes[0].child.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("a process that runs tells its memory") << 10
     }
 
     pub(crate) fn connect(&self, protocol: Protocol) -> std::io::Result<Connection> {
@@ -136,9 +151,13 @@ struct Process {
 
 impl Process {
     fn start(kind: Kind, peers: &[String]) -> Result<Self, String> {
+        Self::start_with(kind, peers, &[])
+    }
+
+    fn start_with(kind: Kind, peers: &[String], options: &[&str]) -> Result<Self, String> {
         let mut reason = String::new();
         for _ in 0..STARTS {
-            let mut process = Self::spawn(kind, Place::free()?, peers)?;
+            let mut process = Self::spawn(kind, Place::free()?, peers, options)?;
             let address = process.address;
             match wait_until("the server answers", || process.check_alive().map(|()| answers(address))) {
                 Ok(()) => return Ok(process),
@@ -150,9 +169,10 @@ impl Process {
         Err(reason)
     }
 
-    fn spawn(kind: Kind, place: Place, peers: &[String]) -> Result<Self, String> {
+    fn spawn(kind: Kind, place: Place, peers: &[String], options: &[&str]) -> Result<Self, String> {
         let directory = TempDir::new().map_err(|error| error.to_string())?;
         let mut command = command(kind, place.address.port(), directory.path(), peers);
+        command.args(options);
         let log = std::fs::File::create(directory.path().join("log")).map_err(|error| error.to_string())?;
         let errors = log.try_clone().map_err(|error| error.to_string())?;
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();

@@ -27,6 +27,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use crate::{
+    change::{Change, Verdict},
     ids::{Member, NodeId},
     lease::{
         BootTime,
@@ -35,7 +36,7 @@ use crate::{
         holder::Holder,
         promiser::Promiser,
         voters::Stamp,
-        wire::{Answer, Ask, BadDatagram, Beat, Body, Datagram, Verdict, Wire},
+        wire::{Answer, Ask, BadDatagram, Beat, Body, Datagram, Reply, Wire},
     },
     topology::Topology,
 };
@@ -68,12 +69,8 @@ pub struct Outbox {
     datagrams: Vec<(To, Range<usize>)>,
     /// Refusals to write to disk, then to be told to [`Agent::persisted`].
     pub persist: Vec<Member>,
-    /// Incarnations that a majority has refused: this node leads and proposes [`crate::Change::End`] of each. They come
-    /// again until the topology shows it. If the log has a newer configuration of the council when the entry gets
-    /// there than [`Outbox::council`] says, the decision does not hold and the entry must change nothing.
-    pub dead: Vec<Member>,
-    /// By which configuration the council has decided on `dead`.
-    pub council: Stamp,
+    dead: Vec<Member>,
+    council: Stamp,
     /// The leader is dead: call an election in Raft.
     pub elect: bool,
     /// Raise the incarnation on disk and then call [`Agent::reincarnate`]: this one is over, or gets no lease any more.
@@ -85,6 +82,14 @@ impl Outbox {
     pub fn datagrams(&self) -> impl Iterator<Item = (To, &[u8])> {
         let bytes = |range: &Range<usize>| &self.bytes[range.clone()];
         self.datagrams.iter().map(move |(to, range)| (*to, bytes(range)))
+    }
+
+    /// What this node, which leads, has to propose: the end of every incarnation that a majority has refused. It comes
+    /// again until the topology shows it.
+    pub fn ends(&self) -> impl Iterator<Item = Change> + '_ {
+        let Stamp { term, index } = self.council;
+        let by = Verdict::Council { term, index };
+        self.dead.iter().map(move |member| Change::End { member: *member, by })
     }
 
     /// Empties it; the memory is kept.
@@ -286,15 +291,16 @@ impl Agent {
             self.measure_skew(from.node, beat.wall_ms, now.wall_ms, 0);
         }
         let settled = self.raft.settled;
-        let verdict = match settled {
+        let reply = match settled {
             true => self.promiser.beat(now.boot, from, beat)?,
-            false => Verdict::Unknown,
+            false => Reply::Unknown,
         };
         let newer = settled && self.raft.voters.stamp > beat.knows;
         Some(Answer {
             about: from.incarnation,
+            counter: beat.counter,
             sent: beat.sent,
-            verdict,
+            reply,
             voters: newer.then(|| self.raft.voters.clone()),
             wall_ms: now.wall_ms,
         })
@@ -364,5 +370,64 @@ impl Agent {
             let skew = (theirs as i64).saturating_sub(mine as i64).saturating_add(age);
             self.skews.insert(node, skew);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{ClusterId, Incarnation},
+        lease::{less_drift, voters::Voters},
+        topology::{Address, NodeInfo, Settings},
+    };
+
+    const LEASE: Duration = Duration::from_millis(200);
+
+    fn at(millis: u64) -> Reading {
+        Reading { boot: BootTime(1_000_000_000_000 + millis * 1_000_000), wall_ms: millis }
+    }
+
+    fn info() -> NodeInfo {
+        NodeInfo {
+            id: NodeId([1; 20]),
+            incarnation: Incarnation(1),
+            address: Address {
+                host: "127.0.0.1".into(),
+                client_port: 1,
+                cluster_port: 1,
+                admin_port: 1,
+                bus_port: 1,
+            },
+            zone: String::new(),
+            weight: 1,
+        }
+    }
+
+    #[test]
+    fn a_cluster_of_one_node_is_a_council_of_one_and_holds_its_lease_at_once() {
+        let mut topology = Topology::unfounded();
+        let found =
+            Change::Found { cluster: ClusterId([7; 20]), settings: Settings::default(), first: info() };
+        topology.apply(&found).unwrap();
+        let wire = Wire::new(ClusterId([7; 20]), b"secret");
+        let mut agent = Agent::new(at(0).boot, info().member(), wire, LEASE, []);
+        agent.adopt(at(0).boot, Arc::new(topology.clone()));
+        let raft = RaftView {
+            term: 1,
+            leader: Some(info().id),
+            voters: Voters { stamp: Stamp { term: 1, index: 1 }, old: vec![info().id], new: Vec::new() },
+            settled: true,
+        };
+        agent.see_raft(at(0).boot, &raft);
+        agent.turn_end(at(5));
+        assert_eq!(agent.lease_until(), at(5).boot + less_drift(LEASE));
+        assert_eq!(agent.outbox().datagrams().count(), 0);
+        // Its death, however it came about, ends the lease and asks for a new incarnation.
+        topology.apply(&Change::End { member: info().member(), by: Verdict::Itself }).unwrap();
+        agent.adopt(at(6).boot, Arc::new(topology));
+        agent.turn_end(at(6));
+        assert_eq!(agent.lease_until(), BootTime::NEVER);
+        assert!(agent.outbox().draw);
     }
 }

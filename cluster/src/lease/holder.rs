@@ -15,7 +15,7 @@ use crate::{
     lease::{
         BEAT, BootTime, less_drift,
         voters::Voters,
-        wire::{Answer, Beat, Verdict},
+        wire::{Answer, Beat, Reply},
     },
 };
 
@@ -41,8 +41,8 @@ pub struct Holder {
 struct Peer {
     /// Until when this member's promise counts.
     until: BootTime,
-    /// When anything was heard of it last; at first, when it was first beaten to.
-    heard: BootTime,
+    /// The newest beat that it has answered.
+    heard: u64,
     refused: bool,
 }
 
@@ -114,16 +114,13 @@ impl Holder {
         self.beat_at = if on_time > began { on_time } else { began + BEAT };
         for node in self.voters.nodes() {
             self.counter += 1;
-            let peer = self.peers.entry(node).or_insert(Peer {
-                until: BootTime::NEVER,
-                heard: began,
-                refused: false,
-            });
+            let peer =
+                self.peers.entry(node).or_insert(Peer { until: BootTime::NEVER, heard: 0, refused: false });
             let beat = Beat {
                 counter: self.counter,
                 sent: began,
                 lease: self.lease,
-                silence: began.since(peer.heard),
+                heard: peer.heard,
                 knows: self.voters.stamp,
                 wall_ms,
             };
@@ -138,17 +135,17 @@ impl Holder {
         }
         // A member that does not promise may know of this incarnation's death, and of a council that was made after it:
         // others of that council may not know yet, and their promises must not count by it.
-        if let (Verdict::Promise(_), Some(voters)) = (answer.verdict, &answer.voters) {
+        if let (Reply::Promise(_), Some(voters)) = (answer.reply, &answer.voters) {
             self.hear_of(voters);
         }
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
-        peer.heard = peer.heard.max(now);
-        match answer.verdict {
-            Verdict::Promise(lease) => peer.until = peer.until.max(answer.sent + less_drift(lease)),
-            Verdict::Refused => peer.refused = true,
-            Verdict::Unknown => {}
+        peer.heard = peer.heard.max(answer.counter);
+        match answer.reply {
+            Reply::Promise(lease) => peer.until = peer.until.max(answer.sent + less_drift(lease)),
+            Reply::Refused => peer.refused = true,
+            Reply::Unknown => {}
         }
         let until = |node: NodeId| self.peers.get(&node).map_or(BootTime::NEVER, |peer| peer.until);
         self.until = self.until.max(self.voters.majority_until(until));
@@ -171,5 +168,113 @@ impl Holder {
     /// When the next beat is due.
     pub fn deadline(&self) -> BootTime {
         if self.healthy && !self.over { self.beat_at } else { BootTime::FOREVER }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ids::Incarnation, lease::voters::Stamp};
+
+    const LEASE: Duration = Duration::from_millis(200);
+
+    fn ms(millis: u64) -> BootTime {
+        BootTime(1_000_000_000_000 + millis * 1_000_000)
+    }
+
+    fn node(node: u8) -> NodeId {
+        NodeId([node; 20])
+    }
+
+    fn voters(index: u64, old: &[u8], new: &[u8]) -> Voters {
+        Voters {
+            stamp: Stamp { term: 1, index },
+            old: old.iter().copied().map(node).collect(),
+            new: new.iter().copied().map(node).collect(),
+        }
+    }
+
+    fn holder() -> Holder {
+        let me = Member { node: node(9), incarnation: Incarnation(4) };
+        let mut holder = Holder::new(ms(0), me, LEASE);
+        holder.hear_of(&voters(1, &[1, 2, 3], &[]));
+        holder.beats(ms(0), 0, |_, _| {});
+        holder
+    }
+
+    fn answer(sent: BootTime, reply: Reply) -> Answer {
+        Answer { about: Incarnation(4), counter: 1, sent, reply, voters: None, wall_ms: 0 }
+    }
+
+    fn promise(sent: BootTime) -> Answer {
+        answer(sent, Reply::Promise(LEASE))
+    }
+
+    #[test]
+    fn a_majority_of_promises_is_a_lease_from_the_sending_less_the_drift() {
+        let mut holder = holder();
+        holder.answer(ms(30), node(1), &promise(ms(20)));
+        assert_eq!(holder.lease_until(), BootTime::NEVER);
+        holder.answer(ms(90), node(2), &promise(ms(0)));
+        assert_eq!(holder.lease_until(), ms(0) + less_drift(LEASE));
+        assert!(holder.lease_until() < ms(196));
+        holder.answer(ms(90), node(3), &promise(ms(50)));
+        assert_eq!(holder.lease_until(), ms(20) + less_drift(LEASE));
+    }
+
+    #[test]
+    fn what_is_not_a_promise_to_this_incarnation_by_a_member_does_not_count() {
+        let mut holder = holder();
+        holder.answer(ms(30), node(1), &promise(ms(20)));
+        holder.answer(ms(30), node(2), &answer(ms(20), Reply::Refused));
+        holder.answer(ms(30), node(3), &answer(ms(20), Reply::Unknown));
+        holder.answer(ms(30), node(7), &promise(ms(20)));
+        holder.answer(ms(30), node(3), &promise(ms(31)));
+        let older = Answer { about: Incarnation(3), ..promise(ms(20)) };
+        holder.answer(ms(30), node(3), &older);
+        assert_eq!(holder.lease_until(), BootTime::NEVER);
+    }
+
+    #[test]
+    fn a_newer_council_counts_from_when_it_is_heard_of_and_takes_nothing_away() {
+        let mut holder = holder();
+        holder.answer(ms(30), node(1), &promise(ms(20)));
+        holder.answer(ms(30), node(2), &promise(ms(20)));
+        let until = holder.lease_until();
+        let tells = Answer { voters: Some(voters(2, &[1, 2, 3], &[3, 4, 5])), ..promise(ms(60)) };
+        holder.answer(ms(70), node(1), &tells);
+        holder.answer(ms(70), node(2), &promise(ms(60)));
+        assert_eq!(holder.lease_until(), until);
+        let mut beaten = Vec::new();
+        holder.beats(ms(80), 0, |node, _| beaten.push(node));
+        assert_eq!(beaten, [1, 2, 3, 4, 5].map(node));
+        holder.answer(ms(90), node(4), &promise(ms(80)));
+        holder.answer(ms(90), node(5), &promise(ms(80)));
+        assert_eq!(holder.lease_until(), ms(60) + less_drift(LEASE));
+        holder.hear_of(&voters(1, &[1], &[]));
+        assert_eq!(holder.voters().stamp.index, 2);
+    }
+
+    #[test]
+    fn a_hung_node_and_an_incarnation_that_is_over_do_not_beat() {
+        let mut holder = holder();
+        let beats = |holder: &mut Holder, now| {
+            let mut count = 0;
+            holder.beats(now, 0, |_, _| count += 1);
+            count
+        };
+        assert_eq!(beats(&mut holder, ms(49)), 0);
+        assert_eq!(beats(&mut holder, ms(50)), 3);
+        holder.set_healthy(false);
+        assert_eq!(beats(&mut holder, ms(100)), 0);
+        holder.set_healthy(true);
+        assert_eq!(beats(&mut holder, ms(500)), 3);
+        assert_eq!(beats(&mut holder, ms(501)), 0);
+        holder.answer(ms(510), node(1), &promise(ms(500)));
+        holder.answer(ms(510), node(2), &promise(ms(500)));
+        assert_ne!(holder.lease_until(), BootTime::NEVER);
+        holder.end();
+        assert_eq!(beats(&mut holder, ms(600)), 0);
+        assert_eq!(holder.lease_until(), BootTime::NEVER);
     }
 }

@@ -28,8 +28,8 @@
 //!   of, by both halves while joint, and for one lease after the leader has adopted a configuration it needs the old
 //!   majority too. A death that one council decided is known before the next council counts: a member promises nothing
 //!   while it has not applied what its log has before the configuration before its newest.
-//! - A node that hears none of the answers has no lease, though its beats keep every promise alive: it says so in its
-//!   beats, and is answered rarely, so that promises run out.
+//! - A node that hears none of the answers has no lease, though its beats keep every promise alive. Its beats say which
+//!   answers it has heard; one that hears none is answered rarely, so that promises run out.
 //!
 //! Everything here is a state machine without input and output. It is fed datagrams and the time, and returns
 //! datagrams, deadlines and verdicts; [`agent`] joins the parts for one node, and its header has the loop of the thread

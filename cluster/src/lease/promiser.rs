@@ -16,7 +16,7 @@ use crate::{
     ids::{Incarnation, Member, NodeId, Version},
     lease::{
         BEAT, BootTime, MAX_LEASE,
-        wire::{Ask, Beat, Verdict},
+        wire::{Ask, Beat, Reply},
     },
     topology::{NodeState, Topology},
 };
@@ -53,8 +53,19 @@ struct Entry {
     /// The newest incarnation that has beaten here, and the counter of its newest beat.
     seen: Incarnation,
     counter: u64,
+    /// The oldest answer that it has not heard.
+    unheard: Option<Unheard>,
     /// The newest ask of this node, as leader.
     asked: (Incarnation, u64),
+}
+
+/// An answer of which the node has not said that it heard it, nor of any later one.
+struct Unheard {
+    /// To which beat.
+    counter: u64,
+    given: BootTime,
+    /// Since when it has surely left this process, noticed at a later beat.
+    left: Option<BootTime>,
 }
 
 /// The newest incarnation of a node that is never answered again, nor any older one.
@@ -76,6 +87,22 @@ impl Entry {
     /// Whether this incarnation is over for sure, without any promise being judged.
     fn is_over(&self, incarnation: Incarnation) -> bool {
         incarnation < self.known || incarnation < self.seen || (incarnation == self.known && !self.alive)
+    }
+
+    /// Whether the sender of this beat has not heard an answer that left a lease ago.
+    fn is_deaf(&mut self, now: BootTime, turn_began: BootTime, beat: &Beat, lease: Duration) -> bool {
+        let Some(unheard) = &mut self.unheard else {
+            return false;
+        };
+        if beat.heard >= unheard.counter {
+            self.unheard = None;
+            return false;
+        }
+        if unheard.left.is_none() && turn_began > unheard.given {
+            // Another turn has ended since the one that gave the answer.
+            unheard.left = Some(now);
+        }
+        unheard.left.is_some_and(|left| now.since(left) >= lease)
     }
 }
 
@@ -121,6 +148,7 @@ impl Promiser {
                 given: BootTime::NEVER,
                 seen: Incarnation(0),
                 counter: 0,
+                unheard: None,
                 asked: Default::default(),
             });
             if entry.known != known {
@@ -135,19 +163,21 @@ impl Promiser {
     /// Takes a beat that arrived not later than `now` and says what to answer; nothing to one that is not newer than
     /// the last, or whose sender does not hear the answers.
     ///
-    /// A sender that has heard nothing for a lease holds no part of its lease from this member. Were it answered each
+    /// A sender that hears no answer for a lease holds no part of its lease from this member. Were it answered each
     /// time, the promise would never end and nobody could take over from a node that is cut off on the way back only;
-    /// so it is answered once in two leases, which is enough to find out that the way is open again.
-    pub fn beat(&mut self, now: BootTime, from: Member, beat: &Beat) -> Option<Verdict> {
+    /// so it is answered once in two leases, which is enough to find out that the way is open again. The time counts
+    /// from when an answer has left for sure: this process may have been stopped with the answer in its hands.
+    pub fn beat(&mut self, now: BootTime, from: Member, beat: &Beat) -> Option<Reply> {
         let Some(entry) = self.nodes.get_mut(&from.node) else {
-            return Some(Verdict::Unknown);
+            return Some(Reply::Unknown);
         };
         if from.incarnation < entry.seen {
-            return Some(Verdict::Refused);
+            return Some(Reply::Refused);
         }
         if from.incarnation > entry.seen {
             entry.seen = from.incarnation;
             entry.counter = 0;
+            entry.unheard = None;
         }
         if beat.counter <= entry.counter {
             return None;
@@ -156,19 +186,20 @@ impl Promiser {
         if from.incarnation > entry.known {
             // It holds the lock of the data directory: the older incarnation is dead.
             entry.until = BootTime::NEVER;
-            return Some(Verdict::Unknown);
+            return Some(Reply::Unknown);
         }
         let refused = self.refusals.get(&from.node).map(|refusal| refusal.incarnation);
         if entry.is_over(from.incarnation) || refused >= Some(from.incarnation) {
-            return Some(Verdict::Refused);
+            return Some(Reply::Refused);
         }
         let lease = beat.lease.min(MAX_LEASE);
-        if beat.silence >= lease && now.since(entry.given) < lease * 2 {
+        if entry.is_deaf(now, self.turn_began, beat, lease) && now.since(entry.given) < lease * 2 {
             return None;
         }
+        entry.unheard.get_or_insert(Unheard { counter: beat.counter, given: now, left: None });
         entry.given = now;
         entry.until = entry.until.max(now + lease);
-        Some(Verdict::Promise(lease))
+        Some(Reply::Promise(lease))
     }
 
     /// Takes an ask of a leader; it is answered when promises are judged next, or within [`HOLD`] when the promise
@@ -263,9 +294,10 @@ impl Promiser {
 
     /// When there is something to judge or to tell even if nothing arrives.
     pub fn deadline(&self) -> BootTime {
-        let of_held = |(node, held): (&NodeId, &Held)| {
-            let promise = self.nodes.get(node).map_or(BootTime::FOREVER, |entry| entry.until);
-            promise.max(self.quiet_until).min(held.until)
+        let of_held = |(node, held): (&NodeId, &Held)| match self.nodes.get(node) {
+            Some(entry) if held.about <= entry.known => entry.until.max(self.quiet_until).min(held.until),
+            // It cannot be judged before more of the topology is known.
+            _ => held.until,
         };
         let held = self.held.iter().map(of_held).min();
         held.unwrap_or(BootTime::FOREVER).min(self.report_at)
@@ -285,5 +317,195 @@ impl Promiser {
             Some(known) => known.info.incarnation < refusal.incarnation,
             None => !removed,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        change::Change,
+        ids::ClusterId,
+        lease::voters::Stamp,
+        topology::{Address, NodeInfo, Settings},
+    };
+
+    const LEASE: Duration = Duration::from_millis(200);
+
+    fn ms(millis: u64) -> BootTime {
+        BootTime(1_000_000_000_000 + millis * 1_000_000)
+    }
+
+    fn member(node: u8, incarnation: u64) -> Member {
+        Member { node: NodeId([node; 20]), incarnation: Incarnation(incarnation) }
+    }
+
+    fn info(member: Member) -> NodeInfo {
+        NodeInfo {
+            id: member.node,
+            incarnation: member.incarnation,
+            address: Address {
+                host: "127.0.0.1".into(),
+                client_port: 1,
+                cluster_port: 1,
+                admin_port: 1,
+                bus_port: 1,
+            },
+            zone: String::new(),
+            weight: 1,
+        }
+    }
+
+    fn topology(members: &[Member]) -> Topology {
+        let mut topology = Topology::unfounded();
+        let found = Change::Found {
+            cluster: ClusterId([7; 20]),
+            settings: Settings::default(),
+            first: info(members[0]),
+        };
+        topology.apply(&found).unwrap();
+        for member in &members[1..] {
+            topology.apply(&Change::Admit(info(*member))).unwrap();
+        }
+        topology
+    }
+
+    /// A member that knows of nodes 1 and 2 and has been quiet for long enough.
+    fn promiser() -> Promiser {
+        let mut promiser = Promiser::new(ms(0), LEASE, []);
+        promiser.adopt(ms(0), &topology(&[member(1, 1), member(2, 1)]));
+        promiser.turn_began(ms(1_000));
+        promiser.reports(|_, _| {});
+        promiser
+    }
+
+    fn beat(counter: u64) -> Beat {
+        Beat { counter, sent: BootTime(1), lease: LEASE, heard: counter, knows: Stamp::default(), wall_ms: 0 }
+    }
+
+    fn ask(promiser: &mut Promiser, now: BootTime, counter: u64, about: Member) -> Vec<Member> {
+        let ask = Ask { counter, about, council: Stamp::default() };
+        promiser.ask(now, member(1, 1), &ask);
+        let mut persist = Vec::new();
+        promiser.judge(&mut persist);
+        persist
+    }
+
+    fn told(promiser: &mut Promiser) -> Vec<Member> {
+        let mut told = Vec::new();
+        promiser.reports(|about, _| told.push(about));
+        told
+    }
+
+    #[test]
+    fn a_beat_that_waited_in_the_socket_counts_before_its_promise_is_judged() {
+        let mut promiser = promiser();
+        let promise = Some(Reply::Promise(LEASE));
+        assert_eq!(promiser.beat(ms(1_000), member(2, 1), &beat(1)), promise);
+        // The turn began while the promise held; the process was stopped and reads the next beat much later.
+        promiser.turn_began(ms(1_199));
+        assert!(!promiser.may_refuse(member(2, 1)));
+        assert_eq!(promiser.beat(ms(5_000), member(2, 1), &beat(2)), promise);
+        promiser.turn_began(ms(5_199));
+        assert!(!promiser.may_refuse(member(2, 1)));
+        promiser.turn_began(ms(5_200));
+        assert!(promiser.may_refuse(member(2, 1)));
+    }
+
+    #[test]
+    fn a_refusal_is_told_only_when_it_is_on_disk_and_binds_from_the_decision_on() {
+        let mut promiser = promiser();
+        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(2, 1)), [member(2, 1)]);
+        assert_eq!(told(&mut promiser), []);
+        assert_eq!(promiser.beat(ms(1_001), member(2, 1), &beat(1)), Some(Reply::Refused));
+        promiser.persisted(member(2, 1));
+        assert_eq!(told(&mut promiser), [member(2, 1)]);
+        let mut restarted = Promiser::new(ms(2_000), LEASE, promiser.refusals());
+        restarted.adopt(ms(2_000), &topology(&[member(1, 1), member(2, 1)]));
+        assert_eq!(restarted.beat(ms(2_001), member(2, 1), &beat(2)), Some(Reply::Refused));
+    }
+
+    #[test]
+    fn an_ask_waits_for_the_promise_to_run_out_but_not_for_long() {
+        let waiting = || {
+            let mut promiser = promiser();
+            promiser.beat(ms(1_000), member(2, 1), &beat(1));
+            promiser
+        };
+        let mut promiser = waiting();
+        assert_eq!(ask(&mut promiser, ms(1_150), 1, member(2, 1)), []);
+        assert_eq!(promiser.deadline(), ms(1_200));
+        let mut persist = Vec::new();
+        promiser.turn_began(ms(1_200));
+        promiser.judge(&mut persist);
+        assert_eq!(persist, [member(2, 1)]);
+
+        let mut promiser = waiting();
+        assert_eq!(ask(&mut promiser, ms(1_050), 1, member(2, 1)), []);
+        promiser.turn_began(ms(1_150));
+        promiser.judge(&mut persist);
+        promiser.turn_began(ms(1_300));
+        promiser.judge(&mut persist);
+        assert_eq!(persist.len(), 1);
+    }
+
+    #[test]
+    fn an_ask_about_an_incarnation_that_is_not_known_yet_does_not_keep_the_thread_busy() {
+        let mut promiser = promiser();
+        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(2, 5)), []);
+        assert_eq!(promiser.deadline(), ms(1_000) + HOLD);
+    }
+
+    #[test]
+    fn beats_and_asks_that_are_not_newer_change_nothing() {
+        let mut promiser = promiser();
+        promiser.beat(ms(1_000), member(2, 1), &beat(7));
+        assert_eq!(promiser.beat(ms(1_100), member(2, 1), &beat(7)), None);
+        assert_eq!(promiser.beat(ms(1_100), member(2, 1), &beat(6)), None);
+        promiser.turn_began(ms(1_200));
+        assert!(promiser.may_refuse(member(2, 1)));
+        assert_eq!(ask(&mut promiser, ms(1_200), 3, member(1, 1)).len(), 1);
+        assert_eq!(ask(&mut promiser, ms(1_200), 3, member(2, 1)), []);
+    }
+
+    #[test]
+    fn a_newer_incarnation_ends_the_promise_to_the_older_one_at_once() {
+        let mut promiser = promiser();
+        promiser.beat(ms(1_000), member(2, 1), &beat(1));
+        assert!(!promiser.may_refuse(member(2, 1)));
+        assert_eq!(promiser.beat(ms(1_001), member(2, 2), &beat(1)), Some(Reply::Unknown));
+        assert!(promiser.may_refuse(member(2, 1)));
+        assert_eq!(promiser.beat(ms(1_002), member(2, 1), &beat(2)), Some(Reply::Refused));
+    }
+
+    #[test]
+    fn an_incarnation_that_was_just_admitted_has_a_lease_of_time_for_its_first_beat() {
+        let mut promiser = promiser();
+        promiser.adopt(ms(1_100), &topology(&[member(1, 1), member(2, 1), member(3, 1)]));
+        promiser.turn_began(ms(1_299));
+        assert!(!promiser.may_refuse(member(3, 1)));
+        promiser.turn_began(ms(1_300));
+        assert!(promiser.may_refuse(member(3, 1)));
+    }
+
+    #[test]
+    fn strangers_get_no_promise_and_no_memory() {
+        let mut promiser = promiser();
+        assert_eq!(promiser.beat(ms(1_000), member(9, 1), &beat(1)), Some(Reply::Unknown));
+        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(9, 1)), []);
+        assert_eq!(promiser.nodes.len(), 2);
+    }
+
+    #[test]
+    fn refusals_go_only_when_the_topology_on_disk_has_settled_them() {
+        let mut promiser = promiser();
+        ask(&mut promiser, ms(1_000), 1, member(2, 1));
+        promiser.prune(&topology(&[member(1, 1), member(2, 1)]));
+        assert_eq!(promiser.refusals().count(), 1);
+        // An older topology that does not know the node yet says nothing.
+        promiser.prune(&topology(&[member(1, 1)]));
+        assert_eq!(promiser.refusals().count(), 1);
+        promiser.prune(&topology(&[member(1, 1), member(2, 1), member(2, 2)]));
+        assert_eq!(promiser.refusals().count(), 0);
     }
 }

@@ -64,8 +64,8 @@ pub struct Beat {
     pub sent: BootTime,
     /// How long a promise is wished for.
     pub lease: Duration,
-    /// How long the sender has heard nothing from the receiver.
-    pub silence: Duration,
+    /// The counter of the newest beat whose answer by the receiver the sender has heard; 0 for none.
+    pub heard: u64,
     /// The newest configuration of the council that the sender has heard of.
     pub knows: Stamp,
     /// The sender's wall clock in Unix milliseconds, by which the skew between nodes is measured.
@@ -77,10 +77,12 @@ pub struct Beat {
 pub struct Answer {
     /// The incarnation that had sent the beat.
     pub about: Incarnation,
+    /// The beat's own `counter`.
+    pub counter: u64,
     /// The beat's own `sent`.
     pub sent: BootTime,
     /// Whether there is a promise.
-    pub verdict: Verdict,
+    pub reply: Reply,
     /// The member's configuration of the council, if it is newer than the one that the beat's sender knew.
     pub voters: Option<Voters>,
     /// The member's wall clock in Unix milliseconds.
@@ -89,7 +91,7 @@ pub struct Answer {
 
 /// Whether a member promises to help nobody declare an incarnation dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Reply {
     /// It does, for so long from the beat's arrival.
     Promise(Duration),
     /// It has refused this incarnation or knows that it is over.
@@ -160,19 +162,20 @@ impl Wire {
                 put(bytes, beat.counter);
                 put(bytes, beat.sent.0);
                 put_millis(bytes, beat.lease);
-                put_millis(bytes, beat.silence);
+                put(bytes, beat.heard);
                 put_stamp(bytes, beat.knows);
                 put(bytes, beat.wall_ms);
             }
             Body::Answer(answer) => {
                 put(bytes, answer.about.0);
+                put(bytes, answer.counter);
                 put(bytes, answer.sent.0);
-                let (verdict, promise) = match answer.verdict {
-                    Verdict::Promise(lease) => (1, lease),
-                    Verdict::Refused => (2, Duration::ZERO),
-                    Verdict::Unknown => (3, Duration::ZERO),
+                let (reply, promise) = match answer.reply {
+                    Reply::Promise(lease) => (1, lease),
+                    Reply::Refused => (2, Duration::ZERO),
+                    Reply::Unknown => (3, Duration::ZERO),
                 };
-                bytes.push(verdict);
+                bytes.push(reply);
                 put_millis(bytes, promise);
                 put(bytes, answer.wall_ms);
                 put_voters(bytes, answer.voters.as_ref());
@@ -263,14 +266,15 @@ fn read(kind: u8, fields: &mut Fields<'_>) -> Option<Datagram> {
             counter: fields.number()?,
             sent: BootTime(fields.number()?),
             lease: fields.millis()?,
-            silence: fields.millis()?,
+            heard: fields.number()?,
             knows: fields.stamp()?,
             wall_ms: fields.number()?,
         }),
         2 => Body::Answer(Answer {
             about: Incarnation(fields.number()?),
+            counter: fields.number()?,
             sent: BootTime(fields.number()?),
-            verdict: fields.verdict()?,
+            reply: fields.reply()?,
             wall_ms: fields.number()?,
             voters: fields.voters()?,
         }),
@@ -316,13 +320,13 @@ impl Fields<'_> {
         Some(Stamp { term: self.number()?, index: self.number()? })
     }
 
-    fn verdict(&mut self) -> Option<Verdict> {
-        let verdict = self.byte()?;
+    fn reply(&mut self) -> Option<Reply> {
+        let reply = self.byte()?;
         let promise = self.millis()?;
-        match verdict {
-            1 => Some(Verdict::Promise(promise)),
-            2 => Some(Verdict::Refused),
-            3 => Some(Verdict::Unknown),
+        match reply {
+            1 => Some(Reply::Promise(promise)),
+            2 => Some(Reply::Refused),
+            3 => Some(Reply::Unknown),
             _ => None,
         }
     }
@@ -374,30 +378,29 @@ mod tests {
     }
 
     fn body() -> impl Strategy<Value = Body> {
-        let verdict =
-            prop_oneof![millis().prop_map(Verdict::Promise), Just(Verdict::Refused), Just(Verdict::Unknown),];
+        let reply =
+            prop_oneof![millis().prop_map(Reply::Promise), Just(Reply::Refused), Just(Reply::Unknown),];
         prop_oneof![
-            (any::<[u64; 3]>(), millis(), millis(), stamp()).prop_map(|(numbers, lease, silence, knows)| {
+            (any::<[u64; 4]>(), millis(), stamp()).prop_map(|(numbers, lease, knows)| {
                 Body::Beat(Beat {
                     counter: numbers[0],
                     sent: BootTime(numbers[1]),
                     lease,
-                    silence,
+                    heard: numbers[3],
                     knows,
                     wall_ms: numbers[2],
                 })
             }),
-            (any::<[u64; 3]>(), verdict, prop::option::of(voters())).prop_map(
-                |(numbers, verdict, voters)| {
-                    Body::Answer(Answer {
-                        about: Incarnation(numbers[0]),
-                        sent: BootTime(numbers[1]),
-                        verdict,
-                        voters,
-                        wall_ms: numbers[2],
-                    })
-                }
-            ),
+            (any::<[u64; 4]>(), reply, prop::option::of(voters())).prop_map(|(numbers, reply, voters)| {
+                Body::Answer(Answer {
+                    about: Incarnation(numbers[0]),
+                    counter: numbers[3],
+                    sent: BootTime(numbers[1]),
+                    reply,
+                    voters,
+                    wall_ms: numbers[2],
+                })
+            }),
             (any::<u64>(), member(), stamp()).prop_map(|(counter, about, council)| Body::Ask(Ask {
                 counter,
                 about,

@@ -147,7 +147,9 @@ mod tests {
 
     #[test]
     fn a_carried_value_equals_a_renamed_one() {
-        for fill in ["append a v", "rpush a 1 2 3", "append a 0"] {
+        for fill in
+            ["append a v", "rpush a 1 2 3", "hset a f v g 2", "sadd a 1 2", "sadd a x y", "append a 0"]
+        {
             let (mut here, mut there, mut replica) = (Bench::new(), Bench::new(), Bench::new());
             here.run(fill);
             here.run("expire a 100");

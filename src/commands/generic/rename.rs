@@ -185,18 +185,24 @@ fn put(to: &mut Edit<'_, '_>, taken: Taken) {
 mod tests {
     use crate::commands::{bench::Bench, digest::digest};
 
-    /// A primary and a replica with a string, a long one, and a list in each of its forms.
+    /// A primary and a replica with a value of each form.
     fn pair() -> (Bench, Bench) {
         let (mut bench, mut replica) = (Bench::new(), Bench::new());
         bench.run("append string v");
         bench.run(&format!("append long {}", "x".repeat(40_000)));
         bench.run("rpush packed a 2 c");
         (0..300).for_each(|i| _ = bench.run(&format!("rpush large {i} {}", "x".repeat(60))));
+        bench.run("hset hash f 1 g x");
+        (0..200).for_each(|i| _ = bench.run(&format!("hset fields {i} v{i}")));
+        bench.run("sadd integers 3 -1 2");
+        bench.run("sadd set x 1 y");
+        (0..200).for_each(|i| _ = bench.run(&format!("sadd members m{i}")));
         replica.follow(&mut bench);
         (bench, replica)
     }
 
-    const KEYS: [&str; 4] = ["string", "long", "packed", "large"];
+    const KEYS: [&str; 9] =
+        ["string", "long", "packed", "large", "hash", "fields", "integers", "set", "members"];
 
     fn same(bench: &Bench, replica: &Bench) -> bool {
         digest(&bench.shard()) == digest(&replica.shard())
@@ -262,6 +268,8 @@ mod tests {
             let before = digest(&replica.shard());
             bench.run("append to more");
             bench.run("rpush to more");
+            bench.run("hset to more 1");
+            bench.run("sadd to more");
             bench.run("del to");
             replica.run("del to");
             assert!(same(&bench, &replica), "{key}: a change of the copy is none of the original");
@@ -318,7 +326,7 @@ mod tests {
         assert!(same(&bench, &replica));
         assert_eq!(replica.run("dbsize"), ":0 ");
         replica.db = 2;
-        assert_eq!(replica.run("dbsize"), ":4 ");
+        assert_eq!(replica.run("dbsize"), ":9 ");
         assert_eq!(replica.run("ttl packed"), ":100 ");
     }
 

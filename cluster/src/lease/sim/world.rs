@@ -26,11 +26,11 @@ use crate::{
     topology::{Address, NodeInfo, NodeState, Settings, Topology},
 };
 
-pub(super) const MS: u64 = 1_000_000;
+const MS: u64 = 1_000_000;
 const LEASE: Duration = Duration::from_millis(200);
 
 /// A stream of numbers that follows from its seed (splitmix64).
-pub(super) struct Rng(u64);
+struct Rng(u64);
 
 impl Rng {
     fn next(&mut self) -> u64 {
@@ -73,11 +73,11 @@ pub(super) struct Rules {
     pub told_of_councils: bool,
     /// Nobody counts by a council before it has applied what the council before it decided.
     pub settle_first: bool,
-    /// Beats tell how long their sender has heard nothing.
-    pub tell_silence: bool,
+    /// Beats tell which answers their sender has heard.
+    pub acknowledge: bool,
 }
 
-pub(super) const ALL_RULES: Rules = Rules {
+const ALL_RULES: Rules = Rules {
     quiet_start: true,
     durable: true,
     no_proof: true,
@@ -88,7 +88,7 @@ pub(super) const ALL_RULES: Rules = Rules {
     both_majorities: true,
     told_of_councils: true,
     settle_first: true,
-    tell_silence: true,
+    acknowledge: true,
 };
 
 /// What may go wrong in the world.
@@ -131,6 +131,8 @@ pub(super) struct Plan {
     pub lost: u64,
     pub twice: u64,
     pub late: u64,
+    /// Entries of the log are applied up to so many milliseconds late.
+    pub apply_lag: u64,
     /// How long faults go on, and how long the world is left in peace then, in milliseconds.
     pub troubled: u64,
     pub peace: u64,
@@ -147,6 +149,7 @@ impl Plan {
             lost: 2,
             twice: 2,
             late: 2,
+            apply_lag: 15,
             troubled: 4_000,
             peace: 3_000,
         }
@@ -164,10 +167,8 @@ pub(super) struct Story {
     pub unsafe_lease: Option<String>,
     /// At the end, who is up without a lease, or down and alive by the topology.
     pub starved: Vec<Member>,
-    /// Leaders that an elector's call made.
+    /// How many leaders were made by a call for election.
     pub called: u32,
-    /// Beats that members answered or not.
-    pub datagrams: u64,
 }
 
 enum Event {
@@ -182,7 +183,7 @@ enum Event {
     Advance,
     Admit { node: u8 },
     Lead { node: u8, term: u64 },
-    Propose { term: u64, council: Stamp, change: Change },
+    Propose { term: u64, change: Change },
     Fault,
 }
 
@@ -194,6 +195,7 @@ struct Machine {
     refusals: Vec<Member>,
     /// How much of the log it has applied, durably, and what its Raft says.
     applied: usize,
+    applying: bool,
     raft: RaftView,
     /// Counts processes, so that events for an earlier one are told apart.
     life: u64,
@@ -314,6 +316,7 @@ impl World {
                 incarnation: 0,
                 refusals: Vec::new(),
                 applied: 0,
+                applying: false,
                 raft: raft.clone(),
                 life: 0,
                 process: None,
@@ -410,7 +413,7 @@ impl World {
             Event::Advance => self.advance(),
             Event::Admit { node } => self.admit(node),
             Event::Lead { node, term } => self.lead(node, term),
-            Event::Propose { term, council, change } => self.propose(term, council, &change),
+            Event::Propose { term, change } => self.propose(term, &change),
             Event::Fault => self.fault(),
         }
     }
@@ -442,7 +445,7 @@ impl World {
         machine.process = Some(agent);
         self.wake(node);
         self.after(0, Event::Admit { node });
-        self.after(MS, Event::Apply { node });
+        self.apply_later(node);
         self.after(MS, Event::Hear { node });
     }
 
@@ -494,7 +497,7 @@ impl World {
         agent.see_raft(adopted, &machine.raft);
         agent.adopt(began.boot, topology);
         // A stall comes before or after the socket is read.
-        let first = if stall % 2 == 0 { stall } else { 0 };
+        let first = if stall.is_multiple_of(2) { stall } else { 0 };
         self.after(first, Event::Read { node, life });
         self.after(stall + 1_000, Event::End { node, life });
     }
@@ -525,8 +528,8 @@ impl World {
         let outbox = agent.outbox_mut();
         let datagrams: Vec<_> = outbox.datagrams().map(|(to, bytes)| (to, bytes.to_vec())).collect();
         let persist = std::mem::take(&mut outbox.persist);
-        let dead = std::mem::take(&mut outbox.dead);
-        let (elect, draw, council) = (outbox.elect, outbox.draw, outbox.council);
+        let ends: Vec<Change> = outbox.ends().collect();
+        let (elect, draw) = (outbox.elect, outbox.draw);
         outbox.clear();
         let deadline = agent.deadline();
         let deadline = machine.real(deadline);
@@ -546,10 +549,9 @@ impl World {
             let delay = self.rng.range(MS / 2, 20 * MS);
             self.after(delay, Event::Persisted { node, life, member });
         }
-        for member in dead {
+        for change in ends {
             let delay = self.rng.range(MS, 10 * MS);
-            let change = Change::End { member, by: Verdict::Itself };
-            self.after(delay, Event::Propose { term, council, change });
+            self.after(delay, Event::Propose { term, change });
         }
         if elect {
             self.after(5 * MS, Event::Lead { node, term });
@@ -579,7 +581,6 @@ impl World {
     }
 
     fn send(&mut self, from: u8, to: u8, bytes: Vec<u8>) {
-        self.story.datagrams += 1;
         let bytes = match self.tamper(from, to, bytes) {
             Some(bytes) if self.passes(from, to) => bytes,
             _ => return,
@@ -599,12 +600,12 @@ impl World {
     /// Breaks the rules that are about what datagrams say.
     fn tamper(&mut self, from: u8, to: u8, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let rules = self.plan.rules;
-        if rules.report && rules.told_of_councils && rules.tell_silence {
+        if rules.report && rules.told_of_councils && rules.acknowledge {
             return Some(bytes);
         }
         let mut datagram = self.wire.decode(&bytes).unwrap();
         match &mut datagram.body {
-            Body::Beat(beat) if !rules.tell_silence => beat.silence = Duration::ZERO,
+            Body::Beat(beat) if !rules.acknowledge => beat.heard = beat.counter,
             Body::Answer(answer) if !rules.told_of_councils => answer.voters = None,
             Body::Ask(ask) => {
                 self.asked.insert((from, ask.about));
@@ -662,11 +663,17 @@ impl World {
 
     // ---- Raft
 
-    fn propose(&mut self, term: u64, council: Stamp, change: &Change) {
+    fn propose(&mut self, term: u64, change: &Change) {
         let Some(leader) = self.leader.filter(|_| term == self.term) else {
             return;
         };
-        if !self.leads(leader) || council != self.councils.last().unwrap().0.stamp {
+        if !self.leads(leader) {
+            return;
+        }
+        let newest = self.councils.last().unwrap().0.stamp;
+        if let Change::End { by: Verdict::Council { term, index }, .. } = change
+            && newest != (Stamp { term: *term, index: *index })
+        {
             return;
         }
         let mut next = Topology::clone(self.log.last().unwrap());
@@ -690,8 +697,7 @@ impl World {
     fn commit(&mut self, next: Topology) {
         self.log.push(Arc::new(next));
         for node in 1..=self.plan.nodes {
-            let delay = self.rng.range(MS / 2, 15 * MS);
-            self.after(delay, Event::Apply { node });
+            self.apply_later(node);
         }
     }
 
@@ -705,14 +711,23 @@ impl World {
         self.leader.is_some_and(|leader| self.reaches(leader, node))
     }
 
+    fn apply_later(&mut self, node: u8) {
+        let delay = self.rng.range(MS / 2, self.plan.apply_lag * MS);
+        if !std::mem::replace(&mut self.machine(node).applying, true) {
+            self.after(delay, Event::Apply { node });
+        }
+    }
+
+    /// A node applies some of what it has not applied yet.
     fn apply(&mut self, node: u8) {
+        self.machine(node).applying = false;
         if self.machines[usize::from(node)].process.is_none() {
             return;
         }
-        let behind = self.machines[usize::from(node)].applied + 1 < self.log.len();
-        if behind && self.hears_leader(node) {
-            let machine = self.machine(node);
-            machine.applied += 1;
+        let behind = self.log.len() - 1 - self.machines[usize::from(node)].applied;
+        if behind > 0 && self.hears_leader(node) {
+            let some = self.rng.range(1, behind as u64 + 1) as usize;
+            self.machine(node).applied += some;
             let topology = self.log[self.machines[usize::from(node)].applied].clone();
             // What is applied is on disk here, so settled refusals go.
             let now = self.now;
@@ -726,7 +741,7 @@ impl World {
             self.wake(node);
         }
         if self.machines[usize::from(node)].applied + 1 < self.log.len() {
-            self.after(10 * MS, Event::Apply { node });
+            self.apply_later(node);
         }
     }
 
@@ -746,7 +761,8 @@ impl World {
         if self.hears_leader(node) {
             let (term, leader) = (self.term, self.leader.map(id));
             let known = self.machines[usize::from(node)].raft.voters.stamp;
-            let at = self.councils.iter().rposition(|(voters, _)| voters.stamp == known);
+            // What it has beyond the leader's log is cut off.
+            let at = self.councils.iter().rposition(|(voters, _)| voters.stamp <= known);
             let next = at.map_or(0, |at| (at + 1).min(self.councils.len() - 1));
             let voters = self.councils[next].0.clone();
             let machine = self.machine(node);
@@ -828,8 +844,7 @@ impl World {
             return;
         }
         if self.hears_leader(node) {
-            let council = self.councils.last().unwrap().0.stamp;
-            self.propose(self.term, council, &Change::Admit(me));
+            self.propose(self.term, &Change::Admit(me));
         }
         let delay = self.rng.range(5 * MS, 40 * MS);
         self.after(delay, Event::Admit { node });
@@ -917,7 +932,7 @@ impl World {
         }
     }
 
-    /// One voter is replaced by a node that does not vote yet.
+    /// One or two voters are replaced by nodes that do not vote yet.
     fn reform(&mut self) {
         let Some(leader) = self.leader.filter(|leader| self.leads(*leader)) else {
             return;
@@ -933,9 +948,13 @@ impl World {
         }
         let joins = others[self.rng.range(0, others.len() as u64) as usize];
         let leaves = leaving[self.rng.range(0, leaving.len() as u64) as usize];
+        let both = self.rng.percent(50) && others.len() == leaving.len();
+        let replaced = |node: NodeId| {
+            if both { leaving.contains(&node) } else { node == leaves }
+        };
         let mut new = own.old.clone();
-        new.retain(|node| *node != leaves);
-        new.push(id(joins));
+        new.retain(|node| !replaced(*node));
+        new.extend(others.iter().filter(|node| both || **node == joins).map(|node| id(*node)));
         let joint = Voters { stamp: self.next_stamp(), old: own.old, new };
         self.append(leader, joint);
     }
@@ -954,7 +973,7 @@ impl World {
                 counter: 1,
                 sent: BootTime(1),
                 lease: LEASE,
-                silence: Duration::ZERO,
+                heard: 0,
                 knows: Stamp::default(),
                 wall_ms: 0,
             }),

@@ -1,0 +1,259 @@
+//! Active expiry: removes keys whose time is over and that nobody asks for.
+//!
+//! A command never sees such a key (see [`super::db`]); this only gives its memory back, within moments of the
+//! deadline. Only a primary does it: each removal is logged as `DEL`, and replicas follow that.
+//!
+//! The trick: every page of a table has a note, a lower bound of its deadlines, and the shard has one of all pages. A
+//! round goes through the pages in small steps, looks into those that have something due, and makes their notes anew;
+//! pages of live keys are passed over, so millions of deadlines that are still to come cost next to nothing. Between
+//! two steps keys come and go; their deadlines are noted in the round under way, too.
+
+use super::{
+    entry::{Entry, Soonest},
+    key::Key,
+    ordered::Sweep,
+    shard::{Core, DATABASES, PLACE, Shard},
+};
+
+/// When keys of a shard are next to expire, and where the round under way stands.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    /// No deadline of the shard is sooner than this.
+    soonest: u64,
+    /// What the round under way goes on with.
+    at: Option<Spot>,
+    /// No deadline in what that round has passed, or that was given since it began, is sooner than this.
+    passed: u64,
+}
+
+/// A page of a shard.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spot {
+    db: u8,
+    table: usize,
+    page: u32,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { soonest: u64::MAX, at: None, passed: u64::MAX }
+    }
+}
+
+impl Rounds {
+    /// No deadline of the shard is sooner than this.
+    pub(super) fn soonest(&self) -> u64 {
+        self.soonest
+    }
+
+    /// A key got this deadline.
+    pub(super) fn note(&mut self, deadline: u64) {
+        self.soonest = self.soonest.min(deadline);
+        self.passed = self.passed.min(deadline);
+    }
+
+    /// Where to go on: at the beginning, if no round is under way.
+    fn go_on(&mut self) -> Spot {
+        self.at.unwrap_or_else(|| {
+            self.passed = u64::MAX;
+            Spot::default()
+        })
+    }
+
+    /// Databases have changed places: what the round under way has passed says nothing of them.
+    pub(super) fn begin_anew(&mut self) {
+        self.soonest = 0;
+        self.at = None;
+    }
+
+    fn finish(&mut self) {
+        self.soonest = self.passed;
+        self.at = None;
+    }
+}
+
+impl Shard {
+    /// Removes keys whose time is over at `now`, in Unix milliseconds, and logs it.
+    ///
+    /// `budget` bounds the work: an entry that is looked at costs 1, and so does a page that is passed over. Returns
+    /// whether there is more to do.
+    pub fn expire(&mut self, now: u64, mut budget: usize) -> bool {
+        let core = &mut self.core;
+        if core.rounds.soonest > now {
+            return false;
+        }
+        let mut at = core.rounds.go_on();
+        while at.db < DATABASES {
+            let tables = self.databases[usize::from(at.db)].as_deref_mut().unwrap_or_default();
+            while at.table < tables.len() {
+                let slot = self.first_slot + at.table as u16;
+                let mut sweep = Expired { core: &mut *core, now, db: at.db, slot };
+                let next = tables[at.table].sweep(at.page, &mut budget, &mut sweep);
+                if let Some(page) = next {
+                    core.rounds.at = Some(Spot { page, ..at });
+                    return true;
+                }
+                at = Spot { table: at.table + 1, page: 0, ..at };
+            }
+            at = Spot { db: at.db + 1, ..Spot::default() };
+        }
+        core.rounds.finish();
+        core.rounds.soonest <= now
+    }
+}
+
+/// What is done with the pages and entries of one slot.
+struct Expired<'a> {
+    core: &'a mut Core,
+    now: u64,
+    db: u8,
+    slot: u16,
+}
+
+impl Sweep<Entry> for Expired<'_> {
+    fn wants(&mut self, note: Soonest) -> bool {
+        let wanted = note.0 <= self.now;
+        if !wanted {
+            self.core.rounds.passed = self.core.rounds.passed.min(note.0);
+        }
+        wanted
+    }
+
+    fn dooms(&mut self, entry: &Entry, note: &mut Soonest) -> bool {
+        let Some(deadline) = entry.deadline() else { return false };
+        let doomed = deadline <= self.now;
+        if !doomed {
+            note.include(Some(deadline));
+            self.core.rounds.passed = self.core.rounds.passed.min(deadline);
+        }
+        doomed
+    }
+
+    fn takes(&mut self, entry: Entry) {
+        let (core, db) = (&mut *self.core, self.db);
+        core.charge(db, entry.heap_bytes() + PLACE, 0);
+        core.keys -= 1;
+        core.deadlines[usize::from(db)] -= 1;
+        core.expired += 1;
+        core.log_removal(db, self.slot, &entry);
+        core.drop_later(entry);
+    }
+}
+
+impl Core {
+    /// Logs that an entry, which a command did not ask to be removed, is gone.
+    pub(super) fn log_removal(&mut self, db: u8, slot: u16, entry: &Entry) {
+        use super::ordered::Item;
+        let key = Key { bytes: entry.key(), hash: entry.hash(), slot };
+        self.log_effect(db, Some(key), [b"DEL", key.bytes].into_iter());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::bench::Bench;
+
+    /// Runs steps of `budget` until nothing is left to do, and returns how many it took.
+    fn expire(bench: &Bench, now: u64, budget: usize) -> usize {
+        (1..).find(|_| !bench.shard().expire(now, budget)).unwrap()
+    }
+
+    #[test]
+    fn exactly_the_keys_that_are_due_go_and_the_log_says_so() {
+        let mut bench = Bench::new();
+        let now = bench.now;
+        for (key, after) in [("a", 10), ("b", 11), ("c", 5_000)] {
+            bench.run(&format!("set {key} v px {after}"));
+        }
+        bench.run("set d v");
+        bench.effects();
+        expire(&bench, now + 9, 100);
+        assert_eq!((bench.effects(), bench.shard().core.expired), (String::new(), 0));
+        expire(&bench, now + 10, 100);
+        assert_eq!((bench.effects().as_str(), bench.shard().core.expired), ("DEL a", 1));
+        expire(&bench, now + 4_999, 100);
+        assert_eq!(bench.effects(), "DEL b");
+        assert_eq!(bench.shard().core.deadlines[0], 1);
+        expire(&bench, now + 5_000, 100);
+        assert_eq!(bench.effects(), "DEL c");
+        let shard = bench.shard();
+        assert_eq!((shard.len(0), shard.core.keys), (1, 1));
+    }
+
+    #[test]
+    fn a_replica_that_follows_loses_the_same_keys() {
+        let (mut primary, mut replica) = (Bench::new(), Bench::new());
+        for i in 0..500 {
+            primary.run(&format!("set k{i} v px {}", 1 + i % 100));
+        }
+        replica.follow(&mut primary);
+        expire(&primary, primary.now + 50, 64);
+        replica.follow(&mut primary);
+        assert_eq!((primary.shard().len(0), replica.shard().len(0)), (250, 250));
+        assert_eq!(primary.shard().core.used, replica.shard().core.used);
+    }
+
+    #[test]
+    fn steps_however_small_and_writes_between_them_lose_no_deadline() {
+        let mut bench = Bench::new();
+        let (start, mut written) = (bench.now, 0u64);
+        // One slot, so that its pages are split while a round is under way.
+        let mut write = |bench: &mut Bench, count: u64| {
+            for i in written..written + count {
+                bench.run(&format!("set {{t}}{i} v pxat {}", start + 1 + i * 7_919 % 1_000));
+            }
+            written += count;
+        };
+        write(&mut bench, 2_000);
+        for time in 0..=1_000 {
+            bench.now = start + time;
+            if time % 10 == 0 {
+                write(&mut bench, 40);
+            }
+            bench.shard().expire(start + time, 200);
+        }
+        expire(&bench, start + 1_001, 200);
+        let shard = bench.shard();
+        assert_eq!((shard.len(0), shard.core.deadlines[0], shard.core.used), (0, 0, 0));
+        assert_eq!(shard.core.rounds.soonest, u64::MAX);
+    }
+
+    #[test]
+    fn databases_that_change_places_between_two_steps_lose_no_deadline() {
+        let mut bench = Bench::new();
+        bench.run("set early v px 10");
+        bench.run("set late v px 20");
+        let now = bench.now + 10;
+        // All of database 0 is passed in the step in which the other one is still to come.
+        assert!(bench.shard().expire(now, 16_384));
+        assert_eq!(bench.effects().split("; ").last(), Some("DEL early"));
+        bench.run("swapdb 0 1");
+        bench.effects();
+        expire(&bench, now, 1_000);
+        expire(&bench, now + 10, 1_000);
+        assert_eq!(bench.effects(), "DEL late");
+    }
+
+    #[test]
+    fn live_deadlines_are_passed_over() {
+        let mut bench = Bench::new();
+        for i in 0..20_000 {
+            bench.run(&format!("set {{t}}{i} v pxat {}", bench.now + 100_000));
+        }
+        bench.run(&format!("set {{t}}soon v pxat {}", bench.now + 1));
+        let now = bench.now + 1;
+        // One page of the slot is looked into; the others and the empty tables of the other slots cost 1 each.
+        assert!(!bench.shard().expire(now, 16_384 + 1_000));
+        assert_eq!(bench.shard().len(0), 20_000);
+        assert!(!bench.shard().expire(now + 99_998, 0), "nothing is due, and nothing is looked at");
+    }
+
+    #[test]
+    fn a_key_that_is_found_dead_by_a_write_counts() {
+        let mut bench = Bench::new();
+        bench.run("set k v px 5");
+        bench.now += 5;
+        bench.run("append k w");
+        assert_eq!(bench.shard().core.expired, 1);
+    }
+}
