@@ -160,10 +160,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let topology = wait_for_topology(&council, info.id).await;
 
     let store = Store::new(topology.settings.shards, topology.settings.hash_seed);
-    let mut settings = options.settings.clone();
-    let mut limits = (*settings.limits).clone();
-    limits.hash_seed = topology.settings.hash_seed;
-    settings.limits = Arc::new(limits);
+    let settings = settings(&options, topology.settings.hash_seed);
     let node = Arc::new(Node {
         id: info.id,
         incarnation: info.incarnation.0.into(),
@@ -177,6 +174,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         clients: Default::default(),
         stats: Default::default(),
         slowlog: Default::default(),
+        sinks: Default::default(),
         acks: Default::default(),
         acked: Default::default(),
     });
@@ -299,6 +297,25 @@ impl Listeners {
         let beats = UdpSocket::bind(at(port)).map_err(failed(port, "beats of other nodes", "bus-port"))?;
         Ok(Self { clients, admin, bus, beats })
     }
+}
+
+/// The settings in force: those that were given, and what became of the options that CONFIG GET tells, too.
+fn settings(options: &Options, hash_seed: u64) -> config::Settings {
+    let mut settings = config::Settings {
+        bind: options.bind.to_string(),
+        announce_host: options.announce_host.clone().unwrap_or_default(),
+        port: options.port,
+        cluster_port: options.cluster_port,
+        admin_port: options.admin_port,
+        bus_port: options.bus_port,
+        data_dir: options.data_dir.display().to_string(),
+        threads: options.threads,
+        zone: options.zone.clone(),
+        weight: options.weight,
+        ..options.settings.clone()
+    };
+    Arc::make_mut(&mut settings.limits).hash_seed = hash_seed;
+    settings
 }
 
 fn info(options: &Options, directory: &Directory) -> NodeInfo {

@@ -215,7 +215,8 @@ pub static DIRECTIVES: &[Directive] = &[
     number!("maxmemory-samples", integer, maxmemory_samples, 1..=INT),
     number!("lfu-log-factor", integer, lfu_log_factor, 0..=255),
     number!("lfu-decay-time", integer, lfu_decay_time, 0..=255),
-    number!("active-expire-effort", integer, active_expire_effort, 1..=10),
+    // Expired keys are found without looking at others: there is no effort to choose.
+    fixed!("active-expire-effort", "1"),
     fixed!("maxmemory-clients", "0"),
     fixed!("lazyfree-lazy-eviction", "yes"),
     fixed!("lazyfree-lazy-expire", "yes"),

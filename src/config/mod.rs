@@ -58,8 +58,6 @@ pub struct Settings {
     pub lfu_log_factor: u8,
     /// Redis' `lfu-decay-time`, in minutes.
     pub lfu_decay_time: u8,
-    /// How much time is spent on finding expired keys, from 1 to 10.
-    pub active_expire_effort: u32,
     /// Bytes that the logs of all shards may keep together: Redis' `repl-backlog-size`.
     pub log_budget: usize,
     /// Microseconds from which a command is slow; negative: none is, 0: all are.
@@ -120,7 +118,6 @@ impl Default for Settings {
             maxmemory_samples: 5,
             lfu_log_factor: 10,
             lfu_decay_time: 1,
-            active_expire_effort: 1,
             log_budget: 64 << 20,
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,

@@ -13,8 +13,6 @@ pub struct Process {
     pub os: String,
     /// Bytes of memory that it has in RAM.
     pub resident: u64,
-    /// Bytes of memory that it once had in RAM, at most.
-    pub resident_peak: u64,
     /// Bytes of memory of the machine.
     pub total_memory: u64,
     /// Seconds of CPU time in the kernel.
@@ -37,7 +35,6 @@ impl Process {
             executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
             os: [uname.sysname(), uname.release(), uname.machine()].map(text).join(" "),
             resident: kibibytes(&status, "VmRSS:"),
-            resident_peak: kibibytes(&status, "VmHWM:"),
             total_memory: kibibytes(&memory, "MemTotal:"),
             cpu_system,
             cpu_user,

@@ -13,6 +13,7 @@ use crate::{
         Acl, Command, CommandError, Cx, Done, Flags, Gather, Group, Run, Spread,
         parse::{integer, is},
     },
+    env::random::Dice,
     store::{DATABASES, Point},
 };
 
@@ -66,16 +67,9 @@ pub(super) const RANDOMKEY: Command = Command {
     acl: Acl::KEYSPACE,
     spread: Spread::Everywhere(Gather::AnyOne),
     run: Run::EachShard(|cx, _| {
-        let mut state = cx.random;
-        // SplitMix64.
-        let random = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ mixed >> 31
-        };
+        let mut dice = Dice::new(cx.random);
         let shard = cx.db.shards().next();
-        match shard.and_then(|shard| shard.random_key(cx.db.number, cx.db.now, random)) {
+        match shard.and_then(|shard| shard.random_key(cx.db.number, cx.db.now, || dice.roll())) {
             None => cx.out.null(),
             Some(key) => cx.out.bulk(key),
         }

@@ -1,0 +1,476 @@
+//! Requests over several nodes, in one thread: routers that pass each other their frames.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use ringfort_cluster::{
+    Address, ClusterId, Epoch, Incarnation, Member, NodeId, NodeInfo, NodeState, Offset, Settings, Topology,
+    Version,
+};
+use ringfort_protocol::encode_command;
+
+use super::{Router, frame};
+use crate::{
+    clients::{Client, Clients, Door, Replies},
+    commands::digest::digest,
+    config::Config,
+    env::Clock,
+    node::Node,
+    replication::roles,
+    session::Session,
+    stats::Stats,
+    store::{Role, Store},
+};
+
+const SHARDS: u16 = 8;
+
+/// A clock that is moved by hand.
+#[derive(Debug, Default)]
+struct HandClock(AtomicU64);
+
+impl Clock for HandClock {
+    fn boot(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) * 1_000_000
+    }
+
+    fn wall_ms(&self) -> u64 {
+        1_700_000_000_000 + self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Nodes of one cluster, each with one router and one client's connection.
+struct Cluster {
+    clock: Arc<HandClock>,
+    routers: Vec<Router>,
+    sessions: Vec<Session>,
+}
+
+fn id(node: usize) -> NodeId {
+    NodeId([node as u8 + 1; 20])
+}
+
+fn member(node: usize) -> Member {
+    Member { node: id(node), incarnation: Incarnation(1) }
+}
+
+/// A topology in which shard `s` is served by node `owner(s)`.
+fn topology(nodes: usize, version: u64, owner: impl Fn(u16) -> Option<usize>) -> Topology {
+    let node = |node: usize| {
+        let (host, client_port) = ("127.0.0.1".to_owned(), 1);
+        let address = Address { host, client_port, cluster_port: 2, admin_port: 3, bus_port: 4 };
+        let incarnation = Incarnation(1);
+        let info = NodeInfo { id: id(node), incarnation, address, zone: String::new(), weight: 1 };
+        let node = ringfort_cluster::Node { info, state: NodeState::Alive, draining: false, leaving: false };
+        (node.info.id, node)
+    };
+    let shard = |shard: u16| ringfort_cluster::Shard {
+        epoch: Epoch(1),
+        began: vec![(Epoch(1), Offset(0))],
+        primary: owner(shard).map(member),
+        replicas: Vec::new(),
+        in_sync: owner(shard).map(member).into_iter().collect(),
+        successor: None,
+        changed: Version(version),
+    };
+    Topology {
+        cluster: ClusterId([0; 20]),
+        version: Version(version),
+        settings: Settings { shards: SHARDS, hash_seed: 7, ..Settings::default() },
+        nodes: (0..nodes).map(node).collect::<BTreeMap<_, _>>(),
+        shards: (0..SHARDS).map(shard).collect(),
+    }
+}
+
+impl Cluster {
+    /// Node `s % nodes` serves shard `s`.
+    fn new(nodes: usize) -> Self {
+        let clock = Arc::new(HandClock::default());
+        let agreed = topology(nodes, 1, |shard| Some(usize::from(shard) % nodes));
+        let mut routers = Vec::new();
+        let mut sessions = Vec::new();
+        for index in 0..nodes {
+            let node = Node {
+                id: id(index),
+                incarnation: AtomicU64::new(1),
+                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                started: 0,
+                store: Store::new(SHARDS, 7),
+                topology: Arc::new(ArcSwap::from_pointee(agreed.clone())),
+                lease: Default::default(),
+                config: Config::default(),
+                clients: Clients::default(),
+                stats: Stats::default(),
+                memory: crate::memory::Memory::new(),
+                slowlog: Default::default(),
+                sinks: Default::default(),
+                acks: AtomicU64::new(0),
+                acked: Default::default(),
+            };
+            node.lease.set(u64::MAX);
+            roles::adopt(&node, &agreed);
+            let any = "127.0.0.1:1".parse().unwrap();
+            let client = Client {
+                shared: node.clients.enter(any, any, 0, 0, 1).unwrap(),
+                door: Door::Client,
+                db: 0,
+                authenticated: true,
+                resp3: false,
+                replies: Replies::On,
+                no_touch: false,
+                readonly: false,
+                closing: false,
+            };
+            sessions.push(Session::new(client, 1));
+            routers.push(Router::new(Arc::new(node), index as u64));
+        }
+        let mut cluster = Self { clock, routers, sessions };
+        for router in &mut cluster.routers {
+            (0..router.peers.len()).for_each(|peer| router.link_up(peer as u16));
+        }
+        cluster
+    }
+
+    /// Gives the shards to other nodes, on paper: their data stays where it is.
+    fn agree(&mut self, version: u64, owner: impl Fn(u16) -> Option<usize>) {
+        let agreed = topology(self.routers.len(), version, owner);
+        for router in &mut self.routers {
+            router.node.topology.store(Arc::new(agreed.clone()));
+            router.refresh();
+        }
+    }
+
+    /// Feeds a command to a node, as a client does, without waiting for the reply.
+    fn feed(&mut self, node: usize, command: &str) {
+        let mut bytes = Vec::new();
+        encode_command(&mut bytes, command.split(' ').collect::<Vec<_>>().into_iter());
+        let (session, router) = (&mut self.sessions[node], &mut self.routers[node]);
+        router.turn();
+        assert_eq!(session.receive(&bytes, router), bytes.len());
+    }
+
+    /// Passes on frames until none is under way; `before` sees each request before its owner does.
+    fn settle_with(&mut self, mut before: impl FnMut(&mut Self, &[u8])) {
+        loop {
+            let mut idle = true;
+            for from in 0..self.routers.len() {
+                for peer in 0..self.routers[from].peers.len() {
+                    let queue = &mut self.routers[from].peers[peer];
+                    let bytes = queue.out.clone();
+                    queue.sent(bytes.len());
+                    let to = usize::from(queue.node.0[0]) - 1;
+                    let mut rest = &bytes[..];
+                    while let Some((body, len)) = frame::split(rest).unwrap() {
+                        idle = false;
+                        let request = frame::request(body).unwrap();
+                        before(self, request.command);
+                        let (conn, mut out) = (100 + from as u64, Vec::new());
+                        self.routers[to].turn();
+                        self.routers[to].serve_peer(conn, &request, &mut out);
+                        self.answer(to, conn, &out);
+                        rest = &rest[len..];
+                    }
+                }
+                self.deliver(from);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settle_with(|_, _| ());
+    }
+
+    fn answer(&mut self, from: usize, conn: u64, mut frames: &[u8]) {
+        let to = &mut self.routers[conn as usize - 100];
+        let peer = to.peers.iter().position(|peer| peer.node == id(from)).unwrap() as u16;
+        while let Some((body, len)) = frame::split(frames).unwrap() {
+            to.peer_replied(peer, frame::reply(body).unwrap());
+            frames = &frames[len..];
+        }
+    }
+
+    fn deliver(&mut self, node: usize) {
+        for completion in std::mem::take(&mut self.routers[node].completions) {
+            self.sessions[node].complete(completion.hole, &completion.reply, &completion.written);
+        }
+        for completion in std::mem::take(&mut self.routers[node].peer_completions) {
+            self.answer(node, completion.conn, &completion.frame);
+        }
+    }
+
+    /// What a node owes its client, with `\r\n` as spaces.
+    fn replies(&mut self, node: usize) -> String {
+        let bytes = self.sessions[node].output.take_ready().into_bytes();
+        String::from_utf8(bytes).unwrap().replace("\r\n", " ")
+    }
+
+    /// Runs a command at a node and returns its reply.
+    fn run(&mut self, node: usize, command: &str) -> String {
+        self.feed(node, command);
+        self.settle();
+        self.replies(node)
+    }
+
+    /// The keys of a scan reply, and its cursor.
+    fn scan(&mut self, node: usize, command: &str) -> (String, Vec<String>) {
+        let reply = self.run(node, command);
+        let mut words = reply.split(' ').skip(2).map(str::to_owned);
+        (words.next().unwrap(), words.skip(2).step_by(2).collect())
+    }
+
+    /// Under way anywhere.
+    fn under_way(&self) -> usize {
+        let of = |router: &Router| router.jobs.len() + router.gathers.len() + router.unresolved.len();
+        self.routers.iter().map(of).sum()
+    }
+
+    fn digest(&self) -> u64 {
+        let primaries = self.routers.iter().flat_map(|router| {
+            (0..SHARDS).map(|shard| router.node.store.lock(ringfort_cluster::ShardId(shard)))
+        });
+        primaries
+            .filter(|shard| shard.core.role == Role::Primary)
+            .fold(0, |sum, shard| digest(&shard).wrapping_add(sum))
+    }
+}
+
+/// A key of shard `shard`.
+fn key_of(shard: u16, nth: usize) -> String {
+    let of_shard = |key: &String| ringfort_protocol::slot(key.as_bytes()) / (16384 / SHARDS) == shard;
+    (0..).map(|i| format!("k{i}")).filter(of_shard).nth(nth).unwrap()
+}
+
+fn filled(nodes: usize, keys: usize) -> (Cluster, Vec<String>) {
+    let mut cluster = Cluster::new(nodes);
+    let mut names: Vec<String> = (0..keys).map(|i| format!("key:{i}")).collect();
+    for name in &names {
+        cluster.feed(0, &format!("append {name} v"));
+    }
+    cluster.settle();
+    cluster.replies(0);
+    names.sort();
+    (cluster, names)
+}
+
+#[test]
+fn one_scan_goes_through_all_nodes() {
+    for nodes in [1, 2, 3] {
+        let (mut cluster, names) = filled(nodes, 100);
+        for node in 0..nodes {
+            let (cursor, mut keys) = cluster.scan(node, "scan 0 count 1000");
+            keys.sort();
+            assert_eq!((cursor.as_str(), &keys), ("0", &names));
+        }
+        let (mut all, mut cursor, mut calls) = (Vec::new(), "0".to_owned(), 0);
+        loop {
+            // Each call at another node: the cursor means the same everywhere.
+            let (next, keys) = cluster.scan(calls % nodes, &format!("scan {cursor} count 7"));
+            assert!(keys.len() >= 7 || next == "0", "{keys:?}");
+            all.extend(keys);
+            (cursor, calls) = (next, calls + 1);
+            if cursor == "0" {
+                break;
+            }
+        }
+        all.sort();
+        assert_eq!(all, names);
+        assert_eq!(calls, 15);
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn a_scan_of_several_nodes_filters_and_refuses_as_one_of_one_node() {
+    let (mut cluster, _) = filled(3, 30);
+    let rpush = cluster.run(0, "rpush list a");
+    assert_eq!(rpush, ":1 ");
+    assert_eq!(cluster.scan(1, "scan 0 count 1000 type list").1, ["list"]);
+    let (_, mut keys) = cluster.scan(2, "scan 0 match key:1? count 1000");
+    keys.sort();
+    assert_eq!(keys.len(), 10);
+    assert_eq!(cluster.run(0, "scan x"), "-ERR invalid cursor ");
+    assert_eq!(cluster.run(0, "scan 0 count 0"), "-ERR syntax error ");
+    assert_eq!(cluster.run(0, "scan 0 foo"), "-ERR syntax error ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_scan_returns_what_it_has_where_nobody_serves_the_next_shard() {
+    let (mut cluster, _) = filled(2, 100);
+    let served = |shard: u16| (shard != 5).then_some(usize::from(shard) % 2);
+    cluster.agree(2, served);
+    let (cursor, keys) = cluster.scan(0, "scan 0 count 1000");
+    let slot = cursor.parse::<u64>().unwrap() >> 32;
+    assert_eq!(slot, 5 * 16384 / u64::from(SHARDS));
+    assert!(!keys.is_empty());
+    // Of the rest there is nothing yet: it waits, and goes on once the shard is served again.
+    assert_eq!(cluster.run(0, &format!("scan {cursor} count 1000")), "");
+    cluster.agree(3, |shard| Some(usize::from(shard) % 2));
+    cluster.settle();
+    assert!(cluster.replies(0).starts_with("*2 $1 0 "));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn the_cluster_port_scans_and_counts_what_the_node_has() {
+    let (mut cluster, names) = filled(3, 90);
+    let mut all = Vec::new();
+    let mut sum = 0;
+    for node in 0..3 {
+        cluster.sessions[node].client.door = Door::Cluster;
+        let (cursor, keys) = cluster.scan(node, "scan 0 count 1000");
+        assert_eq!(cursor, "0");
+        assert_eq!(cluster.run(node, "dbsize"), format!(":{} ", keys.len()));
+        sum += keys.len();
+        all.extend(keys);
+    }
+    all.sort();
+    assert_eq!((all, sum), (names, 90));
+}
+
+#[test]
+fn commands_of_all_keys_reach_all_nodes() {
+    let (mut cluster, names) = filled(3, 50);
+    assert_eq!(cluster.run(1, "dbsize"), ":50 ");
+    let reply = cluster.run(2, "keys *");
+    let mut keys: Vec<&str> = reply.split(' ').skip(2).step_by(2).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, names);
+    assert!(cluster.run(0, "randomkey").contains("key:"));
+    assert_eq!(cluster.run(0, "exists key:1 key:2 key:3 key:99 key:1"), ":4 ");
+    assert_eq!(cluster.run(0, "del key:1 key:2 key:3 key:99"), ":3 ");
+    assert_eq!(cluster.run(1, "swapdb 0 5"), "+OK ");
+    assert_eq!(cluster.run(2, "dbsize"), ":0 ");
+    cluster.sessions[0].client.db = 5;
+    assert_eq!(cluster.run(0, "dbsize"), ":47 ");
+    assert_eq!(cluster.run(1, "flushall"), "+OK ");
+    assert_eq!(cluster.run(0, "dbsize"), ":0 ");
+}
+
+#[test]
+fn a_value_is_renamed_and_copied_from_any_node_to_any_other() {
+    for fill in ["append FROM v", "rpush FROM a b", "hset FROM f v", "sadd FROM m n"] {
+        for (from, to) in [(0, 1), (1, 2), (2, 0), (0, 3), (0, 0)] {
+            let mut cluster = Cluster::new(3);
+            let (source, target) = (key_of(from, 0), key_of(to, 1));
+            let run = |cluster: &mut Cluster, command: &str| {
+                cluster.run(0, &command.replace("FROM", &source).replace("TO", &target))
+            };
+            run(&mut cluster, fill);
+            run(&mut cluster, "pexpireat FROM 1800000000000");
+            run(&mut cluster, "append TO old");
+            assert_eq!(run(&mut cluster, "renamenx FROM TO"), ":0 ");
+            assert_eq!(run(&mut cluster, "copy FROM TO"), ":0 ");
+            assert_eq!(run(&mut cluster, "copy FROM TO replace"), ":1 ");
+            assert_eq!(run(&mut cluster, "exists FROM TO"), ":2 ");
+            assert_eq!(run(&mut cluster, "copy FROM TO db 3"), ":1 ");
+            cluster.sessions[0].client.db = 3;
+            assert_eq!(run(&mut cluster, "pexpiretime TO"), ":1800000000000 ");
+            assert_eq!(run(&mut cluster, "flushdb"), "+OK ");
+            cluster.sessions[0].client.db = 0;
+            assert_eq!(run(&mut cluster, "rename FROM TO"), "+OK ");
+            assert_eq!(run(&mut cluster, "exists FROM"), ":0 ");
+            assert_eq!(run(&mut cluster, "pexpiretime TO"), ":1800000000000 ");
+            assert_eq!(run(&mut cluster, "rename FROM TO"), "-ERR no such key ");
+            assert_eq!(run(&mut cluster, "copy FROM TO replace"), ":0 ");
+            assert_eq!(run(&mut cluster, "renamenx TO FROM"), ":1 ");
+            let renamed = cluster.digest();
+            let mut plain = Cluster::new(1);
+            plain.run(0, &fill.replace("FROM", &source));
+            plain.run(0, &format!("pexpireat {source} 1800000000000"));
+            assert_eq!(renamed, plain.digest(), "{fill}: {from} to {to}");
+            assert_eq!(cluster.under_way(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_behind_a_rename_is_run_behind_it() {
+    let mut cluster = Cluster::new(3);
+    let (source, target, other) = (key_of(1, 0), key_of(2, 0), key_of(0, 0));
+    cluster.run(0, &format!("append {source} v"));
+    for command in ["rename S T", "get T", "append S x", "get S", "append O y", "get T"] {
+        let command = command.replace('S', &source).replace('T', &target).replace('O', &other);
+        cluster.feed(0, &command);
+    }
+    // The router tries what waits once more with every change; here, by hand.
+    for _ in 0..4 {
+        cluster.settle();
+        cluster.routers[0].retry_held();
+    }
+    cluster.settle();
+    assert_eq!(cluster.replies(0), "+OK $1 v :1 $1 x :1 $1 v ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_write_to_the_source_of_a_rename_is_not_lost() {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("append {source} v"));
+    cluster.feed(0, &format!("rename {source} {target}"));
+    let mut writes = 0;
+    cluster.settle_with(|cluster, command| {
+        let drops = command.windows(10).any(|part| part == b"carry.drop");
+        if drops && writes < 3 {
+            writes += 1;
+            cluster.feed(1, &format!("append {source} w"));
+        }
+    });
+    assert_eq!(writes, 3);
+    assert_eq!(cluster.replies(0), "+OK ");
+    assert_eq!(cluster.run(0, &format!("get {target}")), "$4 vwww ");
+    assert_eq!(cluster.run(0, &format!("exists {source}")), ":0 ");
+}
+
+#[test]
+fn a_rename_of_what_never_rests_ends() {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("append {source} v"));
+    cluster.feed(0, &format!("rename {source} {target}"));
+    cluster.settle_with(|cluster, command| {
+        if command.windows(10).any(|part| part == b"carry.drop") {
+            cluster.feed(1, &format!("append {source} w"));
+        }
+    });
+    assert!(cluster.replies(0).starts_with("-ERR The key goes on changing"));
+    assert_eq!(cluster.run(0, &format!("get {source}")), "$9 vwwwwwwww ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_step_that_nobody_can_run_ends_the_job_with_its_error() {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("append {source} v"));
+    cluster.feed(0, &format!("rename {source} {target}"));
+    // The owner of the destination goes away before the value is placed.
+    cluster.agree(2, |shard| (shard % 3 != 2).then_some(usize::from(shard) % 3));
+    cluster.settle();
+    assert_eq!(cluster.replies(0), "");
+    cluster.clock.0.store(60_000, Ordering::Relaxed);
+    cluster.routers[0].turn();
+    cluster.routers[0].retry_held();
+    cluster.settle();
+    assert!(cluster.replies(0).starts_with("-CLUSTERDOWN "));
+    assert_eq!(cluster.run(0, &format!("get {source}")), "$1 v ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn clients_cannot_call_what_nodes_say_to_each_other() {
+    let mut cluster = Cluster::new(1);
+    for command in ["scan.part 0", "carry.fetch a b", "carry.place a NX x", "carry.drop a b 1"] {
+        let reply = cluster.run(0, command);
+        assert!(reply.starts_with("-ERR unknown command"), "{reply}");
+    }
+}

@@ -1,0 +1,107 @@
+//! A session with a router and no socket.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    clients::Door,
+    node::{Node, testing},
+};
+
+struct Bench {
+    router: Router,
+    session: Session,
+}
+
+impl Bench {
+    fn new(node: &Arc<Node>) -> Self {
+        let shared = node.clients.enter(([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 1).into(), 3, 0, 9);
+        let client = Client::new(shared.unwrap(), Door::Client, true);
+        let mut router = Router::new(Arc::clone(node), 7);
+        router.turn();
+        Self { router, session: Session::new(client, 1) }
+    }
+
+    /// Gives it what a client sent. Returns what was not used and what is to be sent.
+    fn receive<'i>(&mut self, input: &'i str) -> (&'i str, String) {
+        let used = self.session.receive(input.as_bytes(), &mut self.router);
+        let sent = self.session.output.take_ready().into_bytes();
+        (&input[used..], String::from_utf8_lossy(&sent).replace("\r\n", " "))
+    }
+}
+
+#[test]
+fn a_pause_of_writes_lets_reads_pass_and_keeps_the_rest() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    node.clients.pause_until(node.clock.boot() + 1_000, Pause::Writes, node.clock.boot());
+    bench.router.turn();
+    let (rest, sent) = bench.receive("GET k\r\nSET k\r\nSET k v\r\nGET k\r\n");
+    assert_eq!(rest, "SET k v\r\nGET k\r\n");
+    assert_eq!(sent, "$-1 -ERR wrong number of arguments for 'set' command ");
+    assert!(!bench.session.may_go_on());
+    assert_eq!(bench.router.paused, [1]);
+    assert_eq!(node.stats.commands.get(), 2);
+    node.clients.unpause();
+    bench.router.turn();
+    bench.session.resume();
+    assert_eq!(bench.receive(rest), ("", "+OK $1 v ".to_owned()));
+}
+
+#[test]
+fn a_pause_of_all_lets_only_its_end_pass() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    let (rest, sent) = bench.receive("CLIENT PAUSE 1000\r\n");
+    assert_eq!((rest, sent.as_str()), ("", "+OK "));
+    bench.router.turn();
+    assert_eq!(bench.receive("PING\r\n").0, "PING\r\n");
+    let mut other = Bench::new(&node);
+    assert_eq!(other.receive("CLIENT UNPAUSE\r\n").1, "+OK ");
+    assert_eq!(node.clients.pause(node.clock.boot()), Pause::Nothing);
+}
+
+#[test]
+fn what_the_loop_does_for_a_session_blocks_it_until_the_answer() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    let (rest, sent) = bench.receive("PING\r\nDEBUG SLEEP 1\r\nPING\r\n");
+    assert_eq!((rest, sent.as_str()), ("PING\r\n", "+PONG "));
+    let Some((Origin::Client { hole, .. }, later)) = bench.router.for_later.pop() else { panic!("asked") };
+    assert_eq!(later, Later::Sleep(Duration::from_secs(1)));
+    assert!(!bench.session.may_go_on() && !bench.session.is_idle());
+    bench.session.complete(hole, b"+OK\r\n", &Written::new());
+    assert_eq!(bench.receive(rest), ("", "+OK +PONG ".to_owned()));
+}
+
+#[test]
+fn commands_are_slow_from_the_threshold_on() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    bench.receive("SET a 1\r\n");
+    assert!(node.slowlog.is_empty());
+    node.config.change(&[("slowlog-log-slower-than", "0"), ("slowlog-max-len", "2")]).unwrap();
+    bench.router.turn();
+    bench.receive("SET a 2\r\nGET a\r\nNOSUCH\r\nCLIENT ID\r\n");
+    let entries = node.slowlog.newest(9);
+    let names: Vec<_> = entries.iter().map(|entry| entry.args[0].escape_ascii().to_string()).collect();
+    assert_eq!(names, ["CLIENT", "GET"]);
+}
+
+#[test]
+fn a_client_is_listed_with_what_it_ran_last() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    assert!(bench.receive("GET k\r\nCLIENT INFO\r\n").1.contains(" cmd=client|info "));
+    bench.receive("CLIENT ID\r\nGET k\r\n");
+    assert_eq!(bench.session.client.shared.texts().command, "get");
+}
+
+#[test]
+fn replies_are_silenced_as_asked() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    let sent = bench.receive("CLIENT REPLY OFF\r\nPING\r\nGET k\r\nCLIENT REPLY ON\r\nPING\r\n").1;
+    assert_eq!(sent, "+OK +PONG ");
+    assert_eq!(bench.receive("CLIENT REPLY SKIP\r\nGET k\r\nPING\r\n").1, "+PONG ");
+}
