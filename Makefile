@@ -31,7 +31,7 @@ cluster: setup ## Holds the reply scripts against three nodes, through one that 
 
 bless: setup ## Rewrites expected replies from redis-server, and generated docs; read the diff before you commit it
 	@RINGFORT_TEST_SERVER=redis RINGFORT_BLESS=1 scripts/test --only replies
-	@RINGFORT_BLESS=1 scripts/test --only generated
+	@RINGFORT_BLESS=1 scripts/test --only docs
 
 verify: ## The gate: format, lints, tests, docs; changes nothing
 	$(CARGO) fmt --all --check

@@ -72,10 +72,10 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 pub fn reference(metrics: &[Metric]) -> String {
     let mut out = String::from(
         "# Metrics\n\n\
-         <!-- Generated from src/ops/metrics.rs by `make bless`; do not edit. -->\n\n\
-         Each node serves these in the text format of Prometheus at `http://HOST:ADMIN_PORT/metrics`. The admin port is\n\
-         2000 above the client port unless `--admin-port` says otherwise. Counters begin at zero when the node starts\n\
-         and at `CONFIG RESETSTAT`. Of a node that waits to join its cluster only the metrics of its process are known.\n\n\
+         Made from the declarations in `src/ops/metrics.rs`. Each node serves these in the text format of Prometheus at\n\
+         `http://HOST:ADMIN_PORT/metrics`. The admin port is 2000 above the client port unless `--admin-port` says\n\
+         otherwise. Counters begin at zero when the node starts and at `CONFIG RESETSTAT`. Of a node that waits to join\n\
+         its cluster only the metrics of its process are known.\n\n\
          | metric | type | labels | meaning |\n| --- | --- | --- | --- |\n",
     );
     for metric in metrics {
