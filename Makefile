@@ -33,8 +33,9 @@ oracle: setup ## Holds the reply scripts against redis-server, and compares both
 cluster: setup ## Holds the reply scripts against three nodes, through one that owns a third of the keys
 	@RINGFORT_TEST_SERVER=cluster $(CARGO) test --package ringfort --test replies --locked --quiet
 
-bless: setup ## Rewrites the expected replies of all scripts from redis-server; read the diff before you commit it
+bless: setup ## Rewrites expected replies from redis-server, and generated docs; read the diff before you commit it
 	@RINGFORT_TEST_SERVER=redis RINGFORT_BLESS=1 scripts/test --only replies
+	@RINGFORT_BLESS=1 scripts/test --only docs
 
 verify: ## The gate: format, lints, tests, docs; changes nothing
 	$(CARGO) fmt --all --check

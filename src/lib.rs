@@ -19,8 +19,10 @@
 //! 8. [`server`] starts all of it in order and stops it in order; [`cli`] is the command line; [`config`] the settings;
 //!    [`node`] what all threads of a node share.
 //!
+//! [`ops`] shows what all of these publish: metrics, health and the log, by HTTP on the admin port.
+//!
 //! Dependencies point one way: `net` → `session` → `routing` → `commands` → `store`, with `replication` beside
-//! `routing`. `env`, `config`, `tasks` and `stats` may be named anywhere. State machines take bytes, messages and the
+//! `routing`. `env`, `config`, `tasks`, `stats` and `loops` may be named anywhere. State machines take bytes, messages and the
 //! time as arguments; only `net`, `control`, `server` and the driver in `replication` do input and output.
 
 pub mod bus;
@@ -30,9 +32,11 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod env;
+pub mod loops;
 pub mod memory;
 pub mod net;
 pub mod node;
+pub mod ops;
 pub mod replication;
 pub mod routing;
 pub mod server;

@@ -32,6 +32,7 @@ use crate::{
     memory::Memory,
     net::{self, listen},
     node::Node,
+    ops::{self, Ops, Watched},
     replication,
     store::Store,
     tasks,
@@ -134,6 +135,11 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let refusals = Arc::new(Refusals::open(&directory)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started = clock.boot();
+    let ops = Arc::new(Ops::new(Arc::clone(&clock), started));
+    tasks::control(
+        "admin",
+        ops::http::serve(Arc::clone(&ops), tokio::net::TcpListener::from_std(listeners.admin)?),
+    );
     let info = info(&options, &directory);
     let bus = Arc::new(Bus::new(info.id, &options.cluster_secret));
     let calls = Calls::new(Arc::clone(&bus));
@@ -179,6 +185,8 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let beats = Arc::new(Beats::new(&listeners.beats, options.threads)?);
     let (to_control, from_beats) = mpsc::unbounded_channel();
     start_beats(&node, &beats, &topology, &bus, &refusals, listeners.beats, to_control)?;
+
+    ops.watch(Watched { node: Arc::clone(&node), council: Arc::clone(&council), beats: Arc::clone(&beats) });
 
     let (tell, told) = watch::channel(Version(0));
     let (ask, from_replication) = mpsc::unbounded_channel();
@@ -255,6 +263,7 @@ async fn wait_for_stop() -> io::Result<()> {
 /// The sockets of a node, all taken before anything else is done.
 struct Listeners {
     clients: Vec<Vec<(Door, TcpListener)>>,
+    admin: TcpListener,
     bus: TcpListener,
     beats: UdpSocket,
 }
@@ -279,11 +288,14 @@ impl Listeners {
             }
             clients.push(of_loop);
         }
+        let port = options.admin_port;
+        listen::check_free(at(port)).map_err(failed(port, "metrics and health", "admin-port"))?;
+        let admin = listen::listen(at(port)).map_err(failed(port, "metrics and health", "admin-port"))?;
         let port = options.bus_port;
         listen::check_free(at(port)).map_err(failed(port, "other nodes", "bus-port"))?;
         let bus = listen::listen(at(port)).map_err(failed(port, "other nodes", "bus-port"))?;
         let beats = UdpSocket::bind(at(port)).map_err(failed(port, "beats of other nodes", "bus-port"))?;
-        Ok(Self { clients, bus, beats })
+        Ok(Self { clients, admin, bus, beats })
     }
 }
 

@@ -40,6 +40,12 @@ macro_rules! stats {
             pub fn reset(&self) {
                 $(self.$name.reset();)*
             }
+
+            /// All counters, with what they are called here.
+            #[cfg(test)]
+            pub(crate) fn all(&self) -> Vec<(&'static str, &Counter)> {
+                vec![$((stringify!($name), &self.$name)),*]
+            }
         }
     };
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use ringfort::commands::{Command, Gather, Spread, families};
+use ringfort::{
+    commands::{Command, Gather, Spread, families},
+    ops::{exposition, metrics::METRICS},
+};
 
 /// The table of commands, as Markdown.
 fn commands() -> String {
@@ -60,17 +63,23 @@ fn is_single(command: &Command) -> bool {
     matches!(command.keys[0].find, ringfort::commands::Find::Range { last: 0, .. })
 }
 
-#[test]
-fn the_table_of_commands_is_fresh() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/commands.md");
-    let made = commands();
+/// Holds a document against what the code makes of it, or writes it.
+fn check_or_bless(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     if std::env::var_os("RINGFORT_BLESS").is_some() {
-        fs::write(&path, made).expect("docs/commands.md can be written");
+        fs::write(&path, made).expect("the document can be written");
         return;
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        kept == made,
-        "docs/commands.md is stale; make it anew by RINGFORT_BLESS=1 cargo test --test docs"
-    );
+    assert!(kept == made, "docs/{name} is stale; make it anew by RINGFORT_BLESS=1 cargo test --test docs");
+}
+
+#[test]
+fn the_table_of_commands_is_fresh() {
+    check_or_bless("commands.md", &commands());
+}
+
+#[test]
+fn the_table_of_metrics_is_fresh() {
+    check_or_bless("metrics.md", &exposition::reference(METRICS));
 }

@@ -2,11 +2,12 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::ValueEnum;
 use ringfort_cluster::Settings;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::server::{self, Options};
+use crate::{
+    ops::log,
+    server::{self, Options},
+};
 
 const NETWORK: &str = "Network";
 const CLUSTER: &str = "Cluster";
@@ -77,19 +78,13 @@ pub(super) struct Args {
     #[arg(long, default_value = "info,openraft=error", env = "RINGFORT_LOG", help_heading = NODE)]
     log: String,
     /// How it is logged
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "RINGFORT_LOG_FORMAT", help_heading = NODE)]
-    log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
+    #[arg(long, value_enum, default_value_t = log::Format::Text, env = "RINGFORT_LOG_FORMAT", help_heading = NODE)]
+    log_format: log::Format,
 }
 
 /// Starts a node and runs it until it is told to stop.
 pub(super) fn run(args: Args) -> Result<(), String> {
-    log(&args)?;
+    log::init(&args.log, args.log_format).map_err(|error| format!("--log: {error}"))?;
     let options = options(args)?;
     server::run(options).map_err(|error| error.to_string())
 }
@@ -153,17 +148,6 @@ fn bytes(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| format!("'{text}' is no size; write it as 100mb or 4gb"))?;
     number.checked_mul(unit).ok_or_else(|| format!("'{text}' is more than any machine has"))
-}
-
-fn log(args: &Args) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("--log {}: {error}", args.log))?;
-    let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_target(false);
-    match args.log_format {
-        LogFormat::Text => registry.with(layer).init(),
-        LogFormat::Json => registry.with(layer.json()).init(),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

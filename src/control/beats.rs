@@ -8,10 +8,7 @@ use std::{
     collections::HashMap,
     io,
     net::{SocketAddr, UdpSocket},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,13 +24,16 @@ use ringfort_cluster::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
-use crate::node::Node;
+use crate::{
+    loops::{Loop, Pulse},
+    node::Node,
+};
 
 /// Datagrams that are read in one go before what is due is sent.
 const READS_AT_ONCE: usize = 4096;
 
-/// An event loop that has not turned for so long is taken to hang, and the node with it.
-const HANG_NS: u64 = 1_000_000_000;
+/// A thread that has not turned for so long is taken to hang, and the node with it.
+const HANG: Duration = Duration::from_secs(1);
 
 /// What the beat thread is told.
 #[derive(Default)]
@@ -68,8 +68,9 @@ pub struct Beats {
     inbox: Mutex<In>,
     waker: UdpSocket,
     thread: SocketAddr,
-    /// When each event loop last turned, by [`crate::env::Clock::boot`].
-    pub turns: Vec<AtomicU64>,
+    pulse: Pulse,
+    /// What each event loop shows of itself.
+    pub loops: Vec<Loop>,
 }
 
 impl Beats {
@@ -84,8 +85,8 @@ impl Beats {
         }
         let waker = UdpSocket::bind(SocketAddr::new(thread.ip(), 0))?;
         waker.set_nonblocking(true)?;
-        let turns = (0..loops).map(|_| AtomicU64::new(u64::MAX)).collect();
-        Ok(Self { inbox: Mutex::default(), waker, thread, turns })
+        let loops = (0..loops).map(|_| Loop::default()).collect();
+        Ok(Self { inbox: Mutex::default(), waker, thread, pulse: Pulse::default(), loops })
     }
 
     /// Leaves something for the thread, and wakes it.
@@ -99,11 +100,15 @@ impl Beats {
         std::mem::take(&mut self.inbox.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
-    fn is_healthy(&self, now: u64) -> bool {
-        self.turns.iter().all(|turn| {
-            let turn = turn.load(Ordering::Relaxed);
-            turn == u64::MAX || now.saturating_sub(turn) < HANG_NS
-        })
+    /// The first event loop that hangs, by its index, and for how long it has not turned.
+    pub fn hanging_loop(&self, now: u64) -> Option<(usize, Duration)> {
+        let silences = self.loops.iter().map(|one| one.pulse.silence(now));
+        silences.enumerate().find(|(_, silence)| *silence >= HANG)
+    }
+
+    /// For how long the beat thread itself has not turned, if it hangs.
+    pub fn hang(&self, now: u64) -> Option<Duration> {
+        Some(self.pulse.silence(now)).filter(|silence| *silence >= HANG)
     }
 }
 
@@ -136,7 +141,8 @@ pub fn run(
             agent.reincarnate(began.boot, member);
             drawing = false;
         }
-        agent.set_healthy(beats.is_healthy(began.boot.0));
+        beats.pulse.beat(began.boot.0);
+        agent.set_healthy(beats.hanging_loop(began.boot.0).is_none());
         let emptied = read_all(socket, &mut buffer, |source, bytes| {
             // A single byte wakes this thread; anything else that is no datagram of ours is not worth a word.
             let _ = agent.receive(reading(), source, bytes);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ringfort_cluster::{NodeState, council::Council, placement::place, planner::progress};
+use ringfort_cluster::{NodeState, Topology, council::Council, placement::place, planner::progress};
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
@@ -66,7 +66,6 @@ fn status(node: &Node, council: &Council) -> Status {
     let topology = node.topology.load();
     let configuration = council.configuration();
     let wanted = place(&topology, &BTreeSet::new());
-    let copies = 1 + usize::from(topology.settings.replicas);
     let nodes = topology.nodes.values().map(|known| {
         let info = &known.info;
         let member = info.member();
@@ -74,16 +73,10 @@ fn status(node: &Node, council: &Council) -> Status {
             topology.shards.iter().filter(|shard| is(shard)).count()
         };
         let replica = |shard: &ringfort_cluster::Shard| shard.replicas.contains(&info.id);
-        let state = match known.state {
-            NodeState::Dead => "dead",
-            NodeState::Alive if known.leaving => "leaving",
-            NodeState::Alive if known.draining => "draining",
-            NodeState::Alive => "alive",
-        };
         NodeStatus {
             id: info.id.to_string(),
             address: format!("{}:{}", info.address.host, info.address.client_port),
-            state: state.into(),
+            state: state(known).into(),
             incarnation: info.incarnation.0,
             zone: info.zone.clone(),
             weight: info.weight,
@@ -94,7 +87,6 @@ fn status(node: &Node, council: &Council) -> Status {
             lag: lag(node, &topology, member),
         }
     });
-    let usable = topology.nodes.values().filter(|node| node.info.weight > 0).count();
     let progress = progress(&topology, &wanted);
     Status {
         cluster: topology.cluster.to_string(),
@@ -102,17 +94,37 @@ fn status(node: &Node, council: &Council) -> Status {
         asked: node.id.to_string(),
         leader: council.leader().map(|leader| leader.to_string()),
         shards: topology.shards.len(),
-        shards_without_primary: topology.shards.iter().filter(|shard| shard.primary.is_none()).count(),
-        shards_short_of_copies: (topology.shards.iter())
-            .filter(|shard| shard.in_sync.len() < copies.min(usable))
-            .count(),
+        shards_without_primary: without_primary(&topology),
+        shards_short_of_copies: short_of_copies(&topology),
         moves_left: progress.moves_left + progress.switches_left + progress.drops_left,
         nodes: nodes.collect(),
     }
 }
 
+/// How a node is, in one word.
+pub fn state(node: &ringfort_cluster::topology::Node) -> &'static str {
+    match node.state {
+        NodeState::Dead => "dead",
+        NodeState::Alive if node.leaving => "leaving",
+        NodeState::Alive if node.draining => "draining",
+        NodeState::Alive => "alive",
+    }
+}
+
+/// Number of shards that nobody serves at the moment.
+pub fn without_primary(topology: &Topology) -> usize {
+    topology.shards.iter().filter(|shard| shard.primary.is_none()).count()
+}
+
+/// Number of shards with fewer copies in sync than wanted, and than there are nodes for.
+pub fn short_of_copies(topology: &Topology) -> usize {
+    let copies = 1 + usize::from(topology.settings.replicas);
+    let usable = topology.nodes.values().filter(|node| node.info.weight > 0).count();
+    topology.shards.iter().filter(|shard| shard.in_sync.len() < copies.min(usable)).count()
+}
+
 /// How far a member's copies are behind the primaries on this node.
-fn lag(node: &Node, topology: &ringfort_cluster::Topology, member: ringfort_cluster::Member) -> u64 {
+fn lag(node: &Node, topology: &Topology, member: ringfort_cluster::Member) -> u64 {
     let me = node.member();
     let follows =
         |(_, shard): &(_, &ringfort_cluster::Shard)| shard.primary == Some(me) && shard.is_in_sync(member);

@@ -69,7 +69,7 @@ pub struct Start {
     pub replication: Arc<Notify>,
     /// Takes commands for the control thread.
     pub control: mpsc::UnboundedSender<control::Command>,
-    /// Where the loop shows that it turns, by the time of its last turn.
+    /// Where the loop shows that it turns.
     pub beats: Arc<control::beats::Beats>,
     /// Its place among the loops.
     pub index: usize,
@@ -149,11 +149,14 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Shows the beat thread that this loop turns.
+    /// Shows other threads that this loop turns.
     async fn show_turns(self: Rc<Self>, beats: Arc<control::beats::Beats>, index: usize) {
+        let shown = &beats.loops[index];
+        shown.begin();
         loop {
             let now = self.node.clock.boot();
-            beats.turns[index].store(now, std::sync::atomic::Ordering::Relaxed);
+            let (waiting, bytes) = self.router.borrow().held();
+            shown.show(now, waiting, bytes);
             if index == 0 {
                 self.node.stats.sample(now);
             }

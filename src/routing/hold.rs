@@ -83,6 +83,11 @@ impl Router {
         !self.held.is_empty() || self.waits_for_replicas()
     }
 
+    /// Number of requests that wait for somebody to serve their shards, and their bytes.
+    pub fn held(&self) -> (usize, usize) {
+        (self.held.len(), self.held_bytes)
+    }
+
     /// Tries all that wait once more, in their order.
     pub fn retry_held(&mut self) {
         let mut passed_over = HashSet::default();

@@ -87,6 +87,29 @@ impl Server {
         Ok(Self { address, processes })
     }
 
+    /// Starts one node of this project at a place and does not wait for it: it may have to wait for its peers.
+    pub(crate) fn begin(place: Place, peers: &[SocketAddr]) -> Result<Self, String> {
+        let peers: Vec<String> = peers.iter().map(SocketAddr::to_string).collect();
+        let process = Process::spawn(Kind::Ringfort, place, &peers, &[])?;
+        Ok(Self { address: process.address, processes: vec![process] })
+    }
+
+    /// Where each node answers by HTTP.
+    pub(crate) fn admin_doors(&self) -> Vec<SocketAddr> {
+        let door = |address: SocketAddr| SocketAddr::new(address.ip(), address.port() + ADMIN_DOOR);
+        self.processes.iter().map(|process| door(process.address)).collect()
+    }
+
+    /// What the first process has printed.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.processes[0].directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Kills all nodes but the first.
+    pub(crate) fn kill_others(&mut self) {
+        self.processes.truncate(1);
+    }
+
     /// Starts one node of this project with these options beside the usual ones.
     pub(crate) fn start_node(options: &[&str]) -> Result<Self, String> {
         let process = Process::start_with(Kind::Ringfort, &[], options)?;
@@ -148,18 +171,8 @@ impl Process {
     fn start_with(kind: Kind, peers: &[String], options: &[&str]) -> Result<Self, String> {
         let mut reason = String::new();
         for _ in 0..STARTS {
-            let (port, guard) = free_port()?;
-            let directory = TempDir::new().map_err(|error| error.to_string())?;
-            let mut command = command(kind, port, directory.path(), peers);
-            command.args(options);
-            let log =
-                std::fs::File::create(directory.path().join("log")).map_err(|error| error.to_string())?;
-            let errors = log.try_clone().map_err(|error| error.to_string())?;
-            let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
-            let child =
-                child.map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let mut process = Self { child, address, directory, _guard: guard };
+            let mut process = Self::spawn(kind, Place::free()?, peers, options)?;
+            let address = process.address;
             match wait_until("the server answers", || process.check_alive().map(|()| answers(address))) {
                 Ok(()) => return Ok(process),
                 // It may have found one of its ports taken; one that lives and does not answer will not on others.
@@ -168,6 +181,17 @@ impl Process {
             }
         }
         Err(reason)
+    }
+
+    fn spawn(kind: Kind, place: Place, peers: &[String], options: &[&str]) -> Result<Self, String> {
+        let directory = TempDir::new().map_err(|error| error.to_string())?;
+        let mut command = command(kind, place.address.port(), directory.path(), peers);
+        command.args(options);
+        let log = std::fs::File::create(directory.path().join("log")).map_err(|error| error.to_string())?;
+        let errors = log.try_clone().map_err(|error| error.to_string())?;
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        let child = child.map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
+        Ok(Self { child, address: place.address, directory, _guard: place.guard })
     }
 
     fn check_alive(&mut self) -> Result<(), String> {
@@ -220,21 +244,29 @@ fn answers(address: SocketAddr) -> bool {
 }
 
 /// A client port all of whose companions are free, and the guard that keeps it ours.
-fn free_port() -> Result<(u16, TcpListener), String> {
-    let tcp = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let udp = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
-    // Processes start at different candidates, so that they seldom meet.
-    let candidates = CLIENT_PORTS.len();
-    let first = usize::try_from(std::process::id()).unwrap_or_default().wrapping_mul(7) % candidates;
-    for port in CLIENT_PORTS.cycle().skip(first).take(candidates) {
-        let Ok(guard) = tcp(port + GUARD) else { continue };
-        let all_free =
-            [port, port + CLUSTER_DOOR, port + ADMIN_DOOR, port + BUS].into_iter().all(|p| tcp(p).is_ok());
-        if all_free && udp(port + BUS).is_ok() {
-            return Ok((port, guard));
+pub(crate) struct Place {
+    pub(crate) address: SocketAddr,
+    guard: TcpListener,
+}
+
+impl Place {
+    pub(crate) fn free() -> Result<Self, String> {
+        let tcp = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let udp = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+        // Processes start at different candidates, so that they seldom meet.
+        let candidates = CLIENT_PORTS.len();
+        let first = usize::try_from(std::process::id()).unwrap_or_default().wrapping_mul(7) % candidates;
+        for port in CLIENT_PORTS.cycle().skip(first).take(candidates) {
+            let Ok(guard) = tcp(port + GUARD) else { continue };
+            let all_free = [port, port + CLUSTER_DOOR, port + ADMIN_DOOR, port + BUS]
+                .into_iter()
+                .all(|p| tcp(p).is_ok());
+            if all_free && udp(port + BUS).is_ok() {
+                return Ok(Self { address: (Ipv4Addr::LOCALHOST, port).into(), guard });
+            }
         }
+        Err(format!("no free ports in {CLIENT_PORTS:?}"))
     }
-    Err(format!("no free ports in {CLIENT_PORTS:?}"))
 }
 
 /// Polls `condition` until it holds. Gives up with its error, or when it has not come true for a minute.

@@ -1,0 +1,78 @@
+//! The log: set up once at the start, its filter changed while the node runs.
+
+use std::sync::OnceLock;
+
+use tracing_subscriber::{
+    EnvFilter, Registry, filter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
+
+/// The filter of the process' log, once there is one.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: an object a line.
+    Json,
+}
+
+/// Why the log is not as it was wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter cannot be read.
+    #[error(
+        "'{filter}' is no log filter: {source}; write info, or per module as in info,ringfort::net=debug"
+    )]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        source: filter::ParseError,
+    },
+    /// The process has not set its log up, or somebody else has.
+    #[error("this process has no log whose filter could be changed")]
+    None,
+}
+
+/// Sets the log up, for the whole process and once.
+pub fn init(filter: &str, format: Format) -> Result<(), LogError> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_target(false);
+    let done = match format {
+        Format::Text => registry.with(layer).try_init(),
+        Format::Json => registry.with(layer.json()).try_init(),
+    };
+    done.map_err(|_| LogError::None)?;
+    FILTER.set(handle).map_err(|_| LogError::None)
+}
+
+/// Changes what is logged from now on: `debug`, or per module as in `info,ringfort::net=debug`.
+pub fn set(filter: &str) -> Result<(), LogError> {
+    let parsed = parse(filter)?;
+    FILTER.get().ok_or(LogError::None)?.reload(parsed).map_err(|_| LogError::None)?;
+    tracing::info!(filter, "the filter of the log was changed");
+    Ok(())
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named() {
+        let error = set("ringfort=loudly").unwrap_err().to_string();
+        assert!(error.starts_with("'ringfort=loudly' is no log filter: "), "{error}");
+    }
+
+    #[test]
+    fn a_process_without_a_log_says_so() {
+        assert!(matches!(set("debug"), Err(LogError::None)));
+    }
+}
