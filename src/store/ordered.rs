@@ -130,6 +130,10 @@ impl<T: Item> Ordered<T> {
         }
         let items = &mut self.page_mut(number).items;
         let index = lower_bound(items, hash);
+        // Where keys are few, most tables hold one or two: those are not to pay for four.
+        if items.len() == items.capacity() && items.len() < 4 {
+            items.reserve_exact(items.len().max(1));
+        }
         items.insert(index, item);
         self.len += 1;
         Pos { page: number, index: index as u32 }
