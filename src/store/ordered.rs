@@ -130,6 +130,10 @@ impl<T: Item> Ordered<T> {
         }
         let items = &mut self.page_mut(number).items;
         let index = lower_bound(items, hash);
+        // Where keys are few, most tables hold one or two: those are not to pay for four.
+        if items.len() == items.capacity() && items.len() < 4 {
+            items.reserve_exact(items.len().max(1));
+        }
         items.insert(index, item);
         self.len += 1;
         Pos { page: number, index: index as u32 }
@@ -189,7 +193,7 @@ impl<T: Item> Ordered<T> {
         loop {
             // Pages are not equally full: a page and a place are drawn, and a place beyond the page's end again.
             let bits = random();
-            let page = (bits >> 32) as usize * pages >> 32;
+            let page = ((bits >> 32) as usize * pages) >> 32;
             let index = (bits as u32 as usize * fullest) >> 32;
             if index < self.page(page as u32).items.len() {
                 return Some(Pos { page: page as u32, index: index as u32 });

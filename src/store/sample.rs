@@ -109,7 +109,7 @@ impl Shard {
 
 /// A number below `end` out of 64 random bits.
 fn below(random: u64, end: usize) -> usize {
-    ((random >> 32) * end as u64 >> 32) as usize
+    (((random >> 32) * end as u64) >> 32) as usize
 }
 
 #[cfg(test)]

@@ -101,7 +101,8 @@ pub struct Shard {
     pub core: Core,
     pub(super) first_slot: u16,
     slots: u16,
-    /// The tables of a database, one for each slot; `None` for a database that was never used.
+    /// The tables of a database, one for each slot; `None` for a database that was never used. The first one always has
+    /// its tables, so that they are no part of what the first keys of a node cost.
     pub(super) databases: [Option<Box<[Ordered<Entry>]>>; DATABASES as usize],
 }
 
@@ -111,6 +112,11 @@ impl Core {
         let by = &mut self.used_by[usize::from(db)];
         *by = *by + after - before;
     }
+}
+
+/// The tables of a database without keys.
+fn empty_tables(slots: u16) -> Box<[Ordered<Entry>]> {
+    (0..slots).map(|_| Ordered::default()).collect()
 }
 
 impl Shard {
@@ -140,7 +146,9 @@ impl Shard {
             dropped: Vec::new(),
             cleared: Vec::new(),
         };
-        Self { core, first_slot: id.0 * slots, slots, databases: Default::default() }
+        let mut databases: [_; DATABASES as usize] = Default::default();
+        databases[0] = Some(empty_tables(slots));
+        Self { core, first_slot: id.0 * slots, slots, databases }
     }
 
     /// Its slots.
@@ -158,9 +166,8 @@ impl Shard {
     }
 
     fn table_mut(&mut self, db: u8, table: u16) -> &mut Ordered<Entry> {
-        let slots = usize::from(self.slots);
-        let tables = self.databases[usize::from(db)]
-            .get_or_insert_with(|| (0..slots).map(|_| Ordered::default()).collect());
+        let slots = self.slots;
+        let tables = self.databases[usize::from(db)].get_or_insert_with(|| empty_tables(slots));
         &mut tables[usize::from(table)]
     }
 
@@ -271,7 +278,8 @@ impl Shard {
         let range = db.map_or(0..DATABASES, |db| db..db + 1);
         let mut cleared = Vec::new();
         for db in range {
-            let Some(tables) = self.databases[usize::from(db)].take() else {
+            let fresh = (db == 0).then(|| empty_tables(self.slots));
+            let Some(tables) = std::mem::replace(&mut self.databases[usize::from(db)], fresh) else {
                 continue;
             };
             self.core.deadlines[usize::from(db)] = 0;
