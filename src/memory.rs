@@ -5,9 +5,10 @@
 //! what the store's account has changed by since is added. Where the allocator is not jemalloc (in tests), the account
 //! is all there is.
 //!
-//! Two things are left out of what is in use: what threads keep at hand of memory that was given back, which is
-//! overhead as fragmentation is; and removed values that a thread is about to drop, since giving up keys for them
-//! would be in vain.
+//! Three things are left out of what is in use: what the node took before it had any data (tables of libraries, the
+//! council), since the limit is one for data; what threads keep at hand of memory that was given back, which is overhead
+//! as fragmentation is; and removed values that a thread is about to drop, since giving up keys for them would be in
+//! vain. [`Memory::startup`] and [`Allocator`] tell of the first two.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -66,6 +67,8 @@ fn difference(less: u64, more: u64) -> (u64, f64) {
 pub struct Memory {
     /// Whether jemalloc is the allocator.
     is_measured: bool,
+    /// Bytes that were in use when the node was about to get data.
+    startup: u64,
     /// What was in use beyond the store's account when the allocator was last asked.
     beyond: AtomicI64,
     allocated: AtomicU64,
@@ -76,11 +79,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Finds out who allocates.
+    /// Finds out who allocates, and how much is in use before there is any data.
     #[expect(clippy::new_without_default, reason = "it asks the allocator")]
     pub fn new() -> Self {
+        let is_measured = is_jemalloc();
+        let at_start = if is_measured { measure() } else { None };
         Self {
-            is_measured: is_jemalloc(),
+            is_measured,
+            startup: at_start.map_or(0, |(allocator, caches)| allocator.allocated.saturating_sub(caches)),
             beyond: AtomicI64::new(0),
             allocated: AtomicU64::new(0),
             active: AtomicU64::new(0),
@@ -97,7 +103,7 @@ impl Memory {
         let (allocator, caches) =
             now.unwrap_or((Allocator { allocated: account, active: account, resident: account }, 0));
         let used = if now.is_some() {
-            allocator.allocated.saturating_sub(caches + store.dropping() as u64)
+            allocator.allocated.saturating_sub(self.startup + caches + store.dropping() as u64)
         } else {
             account
         };
@@ -114,6 +120,11 @@ impl Memory {
         u64::try_from(used).unwrap_or(0)
     }
 
+    /// Bytes that the node took before it had any data: no part of [`Memory::used`].
+    pub fn startup(&self) -> u64 {
+        self.startup
+    }
+
     /// The most that was ever in use, as far as was measured.
     pub fn peak(&self) -> u64 {
         self.peak.load(Relaxed)
@@ -126,6 +137,11 @@ impl Memory {
             active: self.active.load(Relaxed),
             resident: self.resident.load(Relaxed),
         }
+    }
+
+    /// The name of the allocator.
+    pub fn allocator_name(&self) -> &'static str {
+        if self.is_measured { "jemalloc" } else { "system" }
     }
 
     /// Whether memory is over its limit, and nothing that this node may remove would bring it back: the rest are copies

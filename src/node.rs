@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -42,6 +42,8 @@ pub struct Node {
     pub stats: Stats,
     /// What took it long.
     pub slowlog: SlowLog,
+    /// Counts the connections by which primaries have fed copies here.
+    pub sinks: AtomicU64,
     /// Counts acknowledgements of replicas.
     pub acks: AtomicU64,
     /// Wakes those who wait for acknowledgements.
@@ -57,17 +59,27 @@ impl Node {
 
 /// The right to serve as primary, for a bounded time by the node's own clock.
 #[derive(Debug, Default)]
-pub struct Lease(AtomicU64);
+pub struct Lease {
+    until: AtomicU64,
+    /// The node has given the right up for good.
+    retired: AtomicBool,
+}
 
 impl Lease {
     /// Sets the instant, by [`Clock::boot`], until which it holds.
     pub fn set(&self, until: u64) {
-        self.0.store(until, Ordering::Release);
+        self.until.store(until, Ordering::Release);
+    }
+
+    /// Gives the right up for good: the node is about to say that it has stopped serving.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.set(0);
     }
 
     /// Until when it holds.
     pub fn until(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        if self.retired.load(Ordering::Acquire) { 0 } else { self.until.load(Ordering::Acquire) }
     }
 
     /// Whether it holds at this instant.

@@ -168,6 +168,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         clients: Default::default(),
         stats: Default::default(),
         slowlog: Default::default(),
+        sinks: Default::default(),
         acks: Default::default(),
         acked: Default::default(),
     });

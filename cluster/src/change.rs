@@ -327,7 +327,11 @@ impl Topology {
             Step::Promote { to, at, in_sync } => {
                 fit(shard.primary.is_none() && self.is_alive(*to) && shard.replicas.contains(&to.node))?;
                 fit(in_sync.iter().all(|member| shard.is_in_sync(*member)))?;
-                fit(*at >= shard.began_at())?;
+                fit(*at >= shard.began_at() || !shard.is_in_sync(*to))?;
+                if !shard.is_in_sync(*to) {
+                    // Equal offsets of this copy and of any other mean equal data no more: all others are made anew.
+                    shard.began.clear();
+                }
                 shard.in_sync.retain(|member| in_sync.contains(member));
                 shard.begin_epoch(*to, *at);
             }
@@ -494,6 +498,19 @@ pub(crate) mod tests {
         step(&mut topology, promote).unwrap();
         assert_eq!(topology.shard(ShardId(0)).in_sync, [to]);
         assert_eq!(step(&mut topology, Step::StartEmpty { on: to }), Err(Refused::Unfit));
+    }
+
+    #[test]
+    fn nobody_continues_the_log_of_a_copy_that_was_not_in_sync() {
+        let mut topology = two_nodes();
+        let replicas = vec![NodeId([2; 20])];
+        step(&mut topology, Step::Place { replicas, successor: None }).unwrap();
+        topology.apply(&end(info(1, 1).member())).unwrap();
+        let to = info(2, 1).member();
+        step(&mut topology, Step::Promote { to, at: Offset(70), in_sync: Vec::new() }).unwrap();
+        let shard = topology.shard(ShardId(0));
+        assert_eq!(shard.began, [(Epoch(2), Offset(70))]);
+        assert!(!shard.continues(Epoch(1), Offset(70)) && !shard.continues(Epoch(1), Offset(60)));
     }
 
     #[test]

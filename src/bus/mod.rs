@@ -5,9 +5,10 @@
 
 mod handshake;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use ringfort_cluster::{Address, NodeId};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 /// What a connection between nodes is for.
@@ -61,16 +62,30 @@ impl Bus {
         purpose: Purpose,
     ) -> io::Result<(NodeId, TcpStream)> {
         let mut stream = TcpStream::connect((host, port)).await?;
-        stream.set_nodelay(true)?;
+        prepare(&stream)?;
         let node = handshake::ask(&mut stream, self, purpose).await?;
         Ok((node, stream))
     }
 
     /// Takes a connection in: who it is from, and what for.
     pub async fn accept(&self, stream: &mut TcpStream) -> io::Result<(NodeId, Purpose)> {
-        stream.set_nodelay(true)?;
+        prepare(stream)?;
         handshake::answer(stream, self).await
     }
+}
+
+/// How long a peer may leave what was sent to it unacknowledged, or say nothing on an idle connection, before the
+/// connection is given up: a cut between two nodes must not hold up what is under way between them.
+const SILENCE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Sets a connection between nodes up: small messages go at once, and a dead one is noticed.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let probe = Duration::from_secs(1);
+    let probes = TcpKeepalive::new().with_time(probe).with_interval(probe).with_retries(2);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(SILENCE_LIMIT))
 }
 
 /// Whether the secret may be empty: only while nobody but this machine can reach the bus.

@@ -127,12 +127,12 @@ fn clients(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Resul
 
 fn memory(out: &mut String, cx: &SessionCx<'_>, process: &Process) -> std::fmt::Result {
     let settings = cx.node.config.load();
-    let used = cx.node.memory.used(&cx.node.store);
-    let peak = cx.node.memory.peak().max(used);
-    let dataset = cx.node.store.used();
-    let allocator = cx.node.memory.allocator();
-    let (frag_bytes, frag_ratio) = allocator.fragmentation();
-    let (overhead_bytes, overhead_ratio) = allocator.overhead();
+    let (memory, store) = (&cx.node.memory, &cx.node.store);
+    memory.refresh(store);
+    let (used, peak, dataset) = (memory.used(store), memory.peak(), store.used() as u64);
+    let allocator = memory.allocator();
+    let (fragmentation_bytes, fragmentation) = allocator.fragmentation();
+    let (overhead_bytes, overhead) = allocator.overhead();
     let ratio = process.resident as f64 / used.max(1) as f64;
     lines!(out,
         "used_memory": used,
@@ -141,13 +141,16 @@ fn memory(out: &mut String, cx: &SessionCx<'_>, process: &Process) -> std::fmt::
         "used_memory_rss_human": human(process.resident),
         "used_memory_peak": peak,
         "used_memory_peak_human": human(peak),
+        "used_memory_startup": memory.startup(),
+        "used_memory_overhead": used.saturating_sub(dataset),
         "used_memory_dataset": dataset,
+        "used_memory_copies": store.used_by_copies(),
         "allocator_allocated": allocator.allocated,
         "allocator_active": allocator.active,
         "allocator_resident": allocator.resident,
-        "allocator_frag_ratio": format!("{frag_ratio:.2}"),
-        "allocator_frag_bytes": frag_bytes,
-        "allocator_rss_ratio": format!("{overhead_ratio:.2}"),
+        "allocator_frag_ratio": format!("{fragmentation:.2}"),
+        "allocator_frag_bytes": fragmentation_bytes,
+        "allocator_rss_ratio": format!("{overhead:.2}"),
         "allocator_rss_bytes": overhead_bytes,
         "total_system_memory": process.total_memory,
         "total_system_memory_human": human(process.total_memory),
@@ -155,6 +158,10 @@ fn memory(out: &mut String, cx: &SessionCx<'_>, process: &Process) -> std::fmt::
         "maxmemory_human": human(settings.maxmemory),
         "maxmemory_policy": settings.policy.name(),
         "mem_fragmentation_ratio": format!("{ratio:.2}"),
+        "mem_crowded_by_copies": u8::from(memory.is_crowded_by_copies()),
+        "mem_replication_backlog": store.log_bytes(),
+        "mem_allocator": memory.allocator_name(),
+        "lazyfree_pending_bytes": store.dropping(),
         "mem_fragmentation_bytes": process.resident as i64 - used as i64,
     )
 }

@@ -38,8 +38,10 @@ const HANG_NS: u64 = 1_000_000_000;
 /// What the beat thread is told.
 #[derive(Default)]
 pub struct In {
-    /// A newer topology, with the places where its nodes receive datagrams.
-    pub topology: Option<(Arc<Topology>, HashMap<NodeId, SocketAddr>)>,
+    /// A newer topology.
+    pub topology: Option<Arc<Topology>>,
+    /// Where nodes receive datagrams, as far as that was found out.
+    pub places: HashMap<NodeId, SocketAddr>,
     /// What Raft says now.
     pub raft: Option<RaftView>,
     /// Refusals that are on disk.
@@ -121,10 +123,11 @@ pub fn run(
     loop {
         let began = reading();
         let told = beats.take();
-        if let Some((topology, known)) = told.topology {
+        if let Some(topology) = told.topology {
+            places.retain(|node, _| topology.nodes.contains_key(node));
             agent.adopt(began.boot, topology);
-            places = known;
         }
+        places.extend(told.places);
         if let Some(raft) = &told.raft {
             agent.see_raft(began.boot, raft);
         }

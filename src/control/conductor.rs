@@ -59,14 +59,15 @@ impl Conductor {
             return false;
         }
         let now = self.node.clock.boot();
-        let mut steps = self.promotions(&topology, now).await;
-        if steps.is_empty() {
-            let gone = self.gone(&topology, now);
-            if let Err(error) = self.council.reconcile(&gone).await {
-                tracing::debug!(%error, "the council could not be brought in line with the topology");
-            }
-            steps = self.placement(&topology, &gone);
+        let promotions = self.promotions(&topology, now).await;
+        if self.propose(promotions).await {
+            return true;
         }
+        let gone = self.gone(&topology, now);
+        if let Err(error) = self.council.reconcile(&gone).await {
+            tracing::debug!(%error, "the council could not be brought in line with the topology");
+        }
+        let steps = self.placement(&topology, &gone);
         self.propose(steps).await
     }
 
@@ -138,15 +139,18 @@ impl Conductor {
             let best = |among: &mut dyn Iterator<Item = Member>| {
                 among.filter_map(|member| Some((copy(&member)?, member))).max()
             };
-            let sealed: Vec<Member> =
-                shard.in_sync.iter().copied().filter(|member| copy(member).is_some()).collect();
+            let reaches = |member: &Member| copy(member).is_some_and(|copy| copy.1 >= shard.began_at());
+            let sealed: Vec<Member> = shard.in_sync.iter().copied().filter(reaches).collect();
+            // One in sync that lives but has not answered: it is asked again, for nothing else has all that it has.
+            let silent = shard.in_sync.iter().any(|member| !answered.contains(&member.node));
             let in_sync = best(&mut sealed.iter().copied());
             let step = if let Some(((_, at), to)) = in_sync {
                 Some(Step::Promote { to, at, in_sync: sealed })
+            } else if silent {
+                None
             } else if let Some(((epoch, at), to)) = best(&mut holders.iter().copied()) {
                 tracing::warn!(shard = %id, %to, %epoch, offset = %at,
                     "no copy in sync is left of a shard; the most advanced one takes over");
-                let at = at.max(shard.began_at());
                 Some(Step::Promote { to, at, in_sync: Vec::new() })
             } else {
                 let all_known = shard.replicas.iter().all(|node| answered.contains(node));

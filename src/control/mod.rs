@@ -87,6 +87,8 @@ pub struct Control {
     tell: watch::Sender<Version>,
     /// Wakes the conductor.
     conduct: Arc<Notify>,
+    /// Wakes the task that looks up the names of nodes.
+    unresolved: Notify,
 }
 
 /// Starts all tasks of the control thread, within its runtime.
@@ -101,7 +103,9 @@ pub fn start(start: Start) -> Arc<Control> {
         beats: start.beats,
         tell: start.tell,
         conduct: Arc::default(),
+        unresolved: Notify::new(),
     });
+    tasks::control("names", Arc::clone(&control).resolve_forever());
     tasks::control("topology", Arc::clone(&control).follow_topology());
     tasks::control("raft", Arc::clone(&control).follow_raft());
     tasks::control("beats", Arc::clone(&control).serve_beats(start.from_beats));
@@ -118,7 +122,7 @@ impl Control {
         loop {
             let topology = self.council.topology().load_full();
             if topology.is_founded() {
-                self.adopt(&topology).await;
+                self.adopt(&topology);
             }
             if changes.changed().await.is_err() {
                 return;
@@ -126,7 +130,17 @@ impl Control {
         }
     }
 
-    async fn adopt(&self, topology: &Arc<Topology>) {
+    /// Keeps the beat thread up to date on where nodes receive datagrams. Looking names up may take long, and must not
+    /// hold up the next topology.
+    async fn resolve_forever(self: Arc<Self>) {
+        loop {
+            self.unresolved.notified().await;
+            let places = resolve(&self.node.topology.load_full()).await;
+            self.beats.tell(|inbox| inbox.places.extend(places));
+        }
+    }
+
+    fn adopt(&self, topology: &Arc<Topology>) {
         if !topology.nodes.contains_key(&self.node.id)
             && self.node.topology.load().nodes.contains_key(&self.node.id)
         {
@@ -136,9 +150,9 @@ impl Control {
         self.node.topology.store(Arc::clone(topology));
         self.tell.send_replace(topology.version);
         self.conduct.notify_one();
-        let places = resolve(topology).await;
-        let topology = Arc::clone(topology);
-        self.beats.tell(|inbox| inbox.topology = Some((topology, places)));
+        let agreed = Arc::clone(topology);
+        self.beats.tell(|inbox| inbox.topology = Some(agreed));
+        self.unresolved.notify_one();
         if let Err(error) = self.refusals.forget(&self.node.topology.load()) {
             tracing::warn!(%error, "old refusals could not be struck off");
         }
@@ -313,7 +327,10 @@ impl Control {
         let mut changes = self.council.changes();
         loop {
             let topology = self.council.topology().load_full();
-            let other = |candidate: &Member| *candidate != member && topology.is_alive(*candidate);
+            let stays = |id: &NodeId| topology.nodes.get(id).is_some_and(|node| !node.leaving);
+            let other = |candidate: &Member| {
+                *candidate != member && topology.is_alive(*candidate) && stays(&candidate.node)
+            };
             let has_heir = |shard: &ringfort_cluster::Shard| {
                 shard.primary == Some(member) && shard.in_sync.iter().any(other)
             };
@@ -321,7 +338,7 @@ impl Control {
                 break;
             }
         }
-        self.node.lease.set(0);
+        self.node.lease.retire();
         // A node that is alone has nobody to tell.
         let others = |topology: &Topology| {
             topology.nodes.values().any(|node| node.state == NodeState::Alive && node.info.id != member.node)

@@ -99,7 +99,8 @@ impl Connection {
         Ok((Rc::new(this), reads))
     }
 
-    pub(super) fn complete(&self, completion: &Completion) {
+    pub(super) fn complete(&self, completion: &Completion, ran: bool) {
+        self.ran_here.set(self.ran_here.get() | ran);
         let mut session = self.session.borrow_mut();
         let went_on = session.may_go_on();
         session.complete(completion.hole, &completion.reply, &completion.written);
@@ -136,6 +137,7 @@ impl Connection {
             session.client.closing = true;
         }
         let mut unsent = self.unsent.borrow_mut();
+        let owed = !unsent.is_empty();
         if unsent.is_empty() && session.output.ready().shared.is_empty() {
             let reply = session.output.take_ready();
             if let Some(rest) = self.send(reply.bytes.as_slice(), of) {
@@ -156,7 +158,7 @@ impl Connection {
         }
         self.shared.output.store(unsent.iter().map(Bytes::len).sum(), Ordering::Relaxed);
         let done = session.client.closing && session.output.holes() == 0;
-        if done || self.broken.get() || !unsent.is_empty() {
+        if done || self.broken.get() || owed || !unsent.is_empty() {
             self.resume.notify_one();
         }
     }

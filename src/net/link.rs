@@ -147,6 +147,9 @@ pub(super) struct PeerConnection {
     pub(super) dirty: Cell<bool>,
     /// What is to be sent.
     pub(super) out: RefCell<Vec<u8>>,
+    /// Among what is to be sent are replies that rest on the lease.
+    pub(super) ran_here: Cell<bool>,
+    lost: Cell<bool>,
     key: ConnKey,
     stream: TcpStream,
     wake: Notify,
@@ -155,11 +158,19 @@ pub(super) struct PeerConnection {
 impl PeerConnection {
     pub(super) fn new(stream: StdStream, key: ConnKey) -> io::Result<Rc<Self>> {
         let stream = TcpStream::from_std(stream)?;
-        let (dirty, out) = (Cell::new(false), RefCell::default());
-        Ok(Rc::new(Self { dirty, out, key, stream, wake: Notify::new() }))
+        let (dirty, ran_here, lost) = Default::default();
+        Ok(Rc::new(Self { dirty, out: RefCell::default(), ran_here, lost, key, stream, wake: Notify::new() }))
     }
 
-    pub(super) fn flush(&self) {
+    /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the connection
+    /// ends, and the other node tells its clients what that means for them.
+    pub(super) fn flush(&self, serves: bool) {
+        if self.ran_here.replace(false) && !serves {
+            self.lost.set(true);
+        }
+        if self.lost.get() {
+            return self.wake.notify_one();
+        }
         let mut out = self.out.borrow_mut();
         let mut sent = 0;
         while sent < out.len() {
@@ -183,6 +194,9 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
     let this = &*connection;
     let mut input = Vec::new();
     'serve: loop {
+        if this.lost.get() {
+            break 'serve;
+        }
         let owed = this.out.borrow().len();
         tokio::select! {
             ready = this.stream.readable(), if owed < OWED_LIMIT => {
@@ -194,7 +208,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
                 if ready.is_err() {
                     break 'serve;
                 }
-                this.flush();
+                this.flush(of.node.lease.holds(of.node.clock.boot()));
             }
             () = this.wake.notified() => {}
         }
@@ -208,6 +222,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
                     Ok(Some((body, len))) => {
                         let Some(request) = frame::request(body) else { return false };
                         router.serve_peer(this.key, &request, &mut out);
+                        this.ran_here.set(this.ran_here.get() | std::mem::take(&mut router.ran));
                         used += len;
                     }
                     Err(_) => return false,

@@ -322,6 +322,7 @@ impl EventLoop {
     fn with_router<R>(self: &Rc<Self>, work: impl FnOnce(&mut Router) -> R) -> R {
         let mut router = self.router.borrow_mut();
         let result = work(&mut router);
+        let ran = std::mem::take(&mut router.ran);
         let completions = std::mem::take(&mut router.completions);
         let for_peers = std::mem::take(&mut router.peer_completions);
         let for_control = std::mem::take(&mut router.for_control);
@@ -350,7 +351,7 @@ impl EventLoop {
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();
             if let Some(connection) = connection {
-                connection.complete(&completion);
+                connection.complete(&completion, ran);
                 self.mark(&connection.dirty, completion.conn);
             }
         }
@@ -358,6 +359,7 @@ impl EventLoop {
             let connection = self.peers.borrow().get(&completion.conn).cloned();
             if let Some(connection) = connection {
                 connection.out.borrow_mut().extend_from_slice(&completion.frame);
+                connection.ran_here.set(connection.ran_here.get() | ran);
                 self.mark(&connection.dirty, completion.conn);
             }
         }
@@ -386,7 +388,8 @@ impl EventLoop {
     /// ready in the same turn.
     fn flush(&self) {
         let serves = self.node.lease.holds(self.node.clock.boot());
-        for key in std::mem::take(&mut *self.dirty.borrow_mut()) {
+        let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        for key in dirty {
             let client = self.clients.borrow().get(&key).cloned();
             if let Some(client) = client {
                 client.dirty.set(false);
@@ -396,7 +399,7 @@ impl EventLoop {
             let peer = self.peers.borrow().get(&key).cloned();
             if let Some(peer) = peer {
                 peer.dirty.set(false);
-                peer.flush();
+                peer.flush(serves);
             }
         }
         let mut router = self.router.borrow_mut();

@@ -107,6 +107,8 @@ impl Handoff {
                 && agreed.is_in_sync(to)
                 && acked(core, to).is_some_and(|acked| acked.0 + CLOSE >= core.log.end().0)
                 && self.sealed.len() < SEALED_AT_ONCE
+                && core.adopted <= topology.version
+                && core.copies.0.iter().all(|copy| copy.to != to)
             {
                 core.role = Role::Sealed;
                 core.sealed_at = topology.version;

@@ -1,7 +1,7 @@
 //! What a new topology makes of this node's shards: their roles change here, under each shard's lock, before the
 //! topology is shown to anybody else on the node.
 
-use ringfort_cluster::{Epoch, Member, Offset, ShardId, Topology, Version};
+use ringfort_cluster::{Epoch, Offset, ShardId, Topology, Version};
 
 use crate::{
     memory,
@@ -18,8 +18,9 @@ pub fn adopt(node: &Node, topology: &Topology) {
     let limit = if keeps_logs { budget / topology.shards.len() } else { 0 };
     for (id, agreed) in topology.shards() {
         let mut shard = node.store.lock(id);
+        shard.core.adopted = topology.version;
         if agreed.primary == Some(me) {
-            lead(node, &mut shard, agreed, me);
+            lead(node, &mut shard, agreed);
         } else {
             follow(node, &mut shard, agreed, topology.version);
         }
@@ -42,7 +43,7 @@ pub fn limit_logs(node: &Node) {
 }
 
 /// The topology names this life of this node as the shard's primary.
-fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Member) {
+fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
     let core = &mut shard.core;
     if core.epoch == agreed.epoch {
         // Sealed for a switch that was settled the other way, by whatever has changed the shard since.
@@ -59,10 +60,6 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, me: Me
     if begins_empty {
         node.store.drop_later(shard.clear(None));
         shard.core.log.restart(Offset(0));
-    } else if core.role == Role::Replica && core.log.end() < agreed.began_at() && agreed.in_sync == [me] {
-        // No copy in sync was left, and this one, which lacks the end, was the most advanced.
-        tracing::warn!(shard = %core.id, "the end of the shard's log is lost with its last copies in sync");
-        core.log.restart(agreed.began_at());
     } else if core.log.end() != agreed.began_at() || core.role == Role::Absent {
         tracing::error!(
             shard = %core.id, epoch = %agreed.epoch, have = %core.log.end(), began = %agreed.began_at(),
@@ -81,7 +78,9 @@ fn follow(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard, vers
         shard.core.role = Role::Replica;
         shard.core.copies.0.clear();
     }
-    let served_elsewhere = agreed.primary.is_some() && version >= shard.core.fed_at;
+    // Under an older name of its own it is not: that life is over, and this process keeps the copy of it.
+    let elsewhere = agreed.primary.is_some_and(|primary| primary.node != node.id);
+    let served_elsewhere = elsewhere && version >= shard.core.fed_at;
     let holds = shard.core.role == Role::Replica || !shard.is_empty();
     if served_elsewhere && holds && !agreed.replicas.contains(&node.id) {
         node.store.drop_later(shard.clear(None));
@@ -99,6 +98,10 @@ pub fn seal(node: &Node, shard: ShardId, epoch: Epoch) -> Option<(Epoch, Offset)
     }
     let mut shard = node.store.lock(shard);
     let core = &mut shard.core;
+    if core.epoch > epoch {
+        // A late word: the shard has moved on.
+        return None;
+    }
     core.refuses_below = core.refuses_below.max(epoch.next());
     match core.role {
         // Its own lease must be over, else the leader would not ask.
@@ -108,5 +111,28 @@ pub fn seal(node: &Node, shard: ShardId, epoch: Epoch) -> Option<(Epoch, Offset)
         }
         Role::Replica => Some((core.epoch, core.log.end())),
         Role::Absent => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::node::testing;
+
+    #[test]
+    fn a_process_that_draws_a_new_incarnation_keeps_what_it_was_primary_of() {
+        let node = testing::node();
+        testing::put(&node, "k");
+        let (id, end) = (0..testing::SHARDS)
+            .map(|shard| (ShardId(shard), node.store.lock(ShardId(shard)).core.log.end()))
+            .max_by_key(|found| found.1)
+            .unwrap();
+        node.incarnation.store(2, Ordering::Relaxed);
+        // The topology names the life before as primary still: nobody has heard of the new one.
+        testing::adopt(&node, testing::topology());
+        assert_eq!(seal(&node, id, Epoch(1)), Some((Epoch(1), end)));
+        assert!(!node.store.lock(id).is_empty());
     }
 }

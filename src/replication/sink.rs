@@ -5,7 +5,7 @@
 //! that). A copy in the making is no copy: until it is complete the shard's role is [`Role::Absent`], so it is no
 //! candidate and nobody reads it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use ringfort_cluster::{Epoch, Offset, ShardId};
 
@@ -23,6 +23,8 @@ pub struct Sink {
     node: Arc<Node>,
     /// Messages to be sent back.
     pub out: Vec<u8>,
+    /// Tells this connection from every other: a copy takes records from the one that began it.
+    number: u64,
     /// Shards whose records have come since the last acknowledgement.
     touched: Vec<ShardId>,
 }
@@ -30,7 +32,8 @@ pub struct Sink {
 impl Sink {
     /// The end of a new connection.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, out: Vec::new(), touched: Vec::new() }
+        let number = node.sinks.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { node, out: Vec::new(), number, touched: Vec::new() }
     }
 
     /// Takes one message of the primary's. Returns `false` if it makes no sense: the connection is to be closed.
@@ -45,11 +48,13 @@ impl Sink {
             self.say(Kind::Refuse, message.shard, epoch, Offset(0));
             return true;
         }
-        let follows = message.epoch == shard.core.epoch;
+        let follows = message.epoch == shard.core.epoch && shard.core.fed_by == self.number;
         match message.kind {
             Kind::Ask => {
                 let Some(version) = version(message) else { return false };
                 shard.core.fed_at = shard.core.fed_at.max(version);
+                // Who has heard of a later epoch follows no older one.
+                shard.core.refuses_below = shard.core.refuses_below.max(message.epoch);
                 self.tell(&mut shard, message.epoch);
             }
             Kind::Follow => {
@@ -58,6 +63,7 @@ impl Sink {
                     self.say(Kind::HaveNothing, message.shard, message.epoch, Offset(0));
                 } else {
                     shard.core.epoch = message.epoch;
+                    shard.core.fed_by = self.number;
                     self.touch(message.shard);
                 }
             }
@@ -65,12 +71,16 @@ impl Sink {
                 node.store.drop_later(shard.clear(None));
                 shard.core.role = Role::Absent;
                 shard.core.epoch = message.epoch;
+                shard.core.fed_by = self.number;
                 shard.core.log.restart(Offset(0));
             }
             Kind::CopyRecords if follows && shard.core.role == Role::Absent => {
                 let log = shard.core.log.end();
-                apply::records(&node, &mut shard, message.bytes);
-                shard.core.log.restart(log);
+                if apply::records(&node, &mut shard, message.bytes) {
+                    shard.core.log.restart(log);
+                } else {
+                    self.give_up(&mut shard, message.epoch);
+                }
             }
             Kind::CopyEnd if follows && shard.core.role == Role::Absent => {
                 shard.core.log.restart(message.offset);
@@ -80,14 +90,18 @@ impl Sink {
             Kind::Records if follows && shard.core.role == Role::Replica => {
                 if shard.core.log.end() != message.offset {
                     self.say(Kind::HaveNothing, message.shard, message.epoch, Offset(0));
-                } else {
-                    apply::records(&node, &mut shard, message.bytes);
+                } else if apply::records(&node, &mut shard, message.bytes) {
                     shard.core.log.append_records(message.bytes);
                     self.touch(message.shard);
+                } else {
+                    self.give_up(&mut shard, message.epoch);
                 }
             }
-            // Late messages about what was given up in between.
-            Kind::CopyRecords | Kind::CopyEnd | Kind::Records => {}
+            // What was given up in between: the primary must not take this copy for one that follows.
+            Kind::CopyEnd | Kind::Records => {
+                self.say(Kind::HaveNothing, message.shard, message.epoch, Offset(0));
+            }
+            Kind::CopyRecords => {}
             Kind::Hello | Kind::Have | Kind::HaveNothing | Kind::Ack | Kind::Refuse => return false,
         }
         node.store.settle(&mut shard);
@@ -103,6 +117,13 @@ impl Sink {
             drop(shard);
             self.say(kind, id, epoch, end);
         }
+    }
+
+    /// The copy is of no use any more: an effect could not be applied to it.
+    fn give_up(&mut self, shard: &mut Shard, epoch: Epoch) {
+        shard.core.role = Role::Absent;
+        shard.core.fed_by = 0;
+        self.say(Kind::HaveNothing, shard.core.id, epoch, Offset(0));
     }
 
     fn tell(&mut self, shard: &mut Shard, epoch: Epoch) {

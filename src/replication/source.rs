@@ -16,8 +16,9 @@ use crate::{
     commands::rebuild,
     node::Node,
     store::{
-        Role,
+        Role, Shard,
         copy::{Copy, Position},
+        log,
     },
 };
 
@@ -111,7 +112,7 @@ impl Source {
                     self.copy(id);
                 }
             }
-            Kind::HaveNothing => self.copy(id),
+            Kind::HaveNothing if state != State::Copying => self.copy(id),
             Kind::Ack if message.epoch == epoch => self.note_ack(id, message.offset),
             Kind::Refuse if message.epoch > epoch => {
                 let mut shard = self.node.store.lock(id);
@@ -124,7 +125,7 @@ impl Source {
                 drop(shard);
                 self.leave(id);
             }
-            Kind::Have | Kind::Ack | Kind::Refuse => {}
+            Kind::Have | Kind::HaveNothing | Kind::Ack | Kind::Refuse => {}
             _ => return false,
         }
         true
@@ -144,7 +145,12 @@ impl Source {
         let epoch = follower.epoch;
         let to = self.to;
         let mut shard = self.node.store.lock(id);
+        if !leads(&shard, epoch) {
+            return;
+        }
         shard.core.copies.0.retain(|copy| copy.to != to);
+        // What it had acknowledged of an earlier copy says nothing of this one.
+        shard.core.acked.retain(|acked| acked.0 != to);
         let at = Some(Position { slot: shard.slots().start, db: 0, hash: 0 });
         shard.core.copies.0.push(Copy { to, at, backlog: Vec::new(), overrun: false });
         drop(shard);
@@ -168,7 +174,7 @@ impl Source {
         }
         while self.out.len() < OUT_LIMIT {
             let shard = self.node.store.lock(id);
-            if shard.core.log.end() == follower.sent {
+            if !leads(&shard, follower.epoch) || shard.core.log.end() == follower.sent {
                 return;
             }
             let Some(records) = shard.core.log.read(follower.sent, BATCH) else {
@@ -189,7 +195,7 @@ impl Source {
         let mut more = false;
         for id in self.followers.keys().copied().collect::<Vec<_>>() {
             if self.out.len() >= OUT_LIMIT {
-                return false;
+                return true;
             }
             match self.followers[&id].state {
                 State::Following => self.pump(id),
@@ -206,6 +212,9 @@ impl Source {
         let to = self.to;
         let mut guard = self.node.store.lock(id);
         let shard = &mut *guard;
+        if !leads(shard, epoch) {
+            return false;
+        }
         let Some(index) = shard.core.copies.0.iter().position(|copy| copy.to == to) else {
             drop(guard);
             self.leave(id);
@@ -221,9 +230,13 @@ impl Source {
         let mut records = std::mem::take(&mut shard.core.copies.0[index].backlog);
         let mut next = None;
         if let Some(from) = from {
-            next = shard.walk_for_copy(from, COPY_STEP, |db, key, value, deadline| {
-                rebuild::records(db, key, value, deadline, &mut records);
-            });
+            next = Some(from);
+            for _ in 0..COPY_STEP {
+                let Some(at) = next.filter(|_| records.len() < BATCH) else { break };
+                next = shard.walk_for_copy(at, 1, |db, key, value, deadline| {
+                    rebuild::records(db, key, value, deadline, &mut records);
+                });
+            }
             shard.core.copies.0[index].at = next;
         }
         let end = shard.core.log.end();
@@ -232,7 +245,9 @@ impl Source {
         }
         drop(guard);
         if !records.is_empty() {
-            self.say(Kind::CopyRecords, id, epoch, Offset(0), &records);
+            for batch in log::batches(&records, BATCH) {
+                self.say(Kind::CopyRecords, id, epoch, Offset(0), batch);
+            }
             self.node.stats.copied_bytes.add(records.len() as u64);
         }
         if next.is_none() {
@@ -255,6 +270,11 @@ impl Source {
     fn say(&mut self, kind: Kind, shard: ShardId, epoch: Epoch, offset: Offset, bytes: &[u8]) {
         put(&mut self.out, &Message { kind, shard, epoch, offset, bytes });
     }
+}
+
+/// Whether this node is the primary of the shard's data in this epoch: what it has is what is to be followed.
+fn leads(shard: &Shard, epoch: Epoch) -> bool {
+    matches!(shard.core.role, Role::Primary | Role::Sealed) && shard.core.epoch == epoch
 }
 
 impl Node {

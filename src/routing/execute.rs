@@ -24,7 +24,7 @@ impl Router {
         if !self.node.lease.holds(self.now.boot) && !request.replica {
             return Executed::NotServing;
         }
-        self.ran = true;
+        self.ran |= !request.replica;
         if request.command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
             self.node.stats.errors.add(1);
             out.error(&CommandError::OutOfMemory);
@@ -98,6 +98,11 @@ impl Router {
         let (node, settings) = (self.node.clone(), self.settings.clone());
         let (mut replies, mut weights) = (Vec::new(), Vec::new());
         let mut written = Written::new();
+        let mut mine = (0..node.store.shards()).map(ShardId).filter(|id| self.is_here(*id));
+        if !mine.all(|id| node.store.lock(id).core.role == Role::Primary) {
+            // One of them is being handed over, or not taken over yet: all or nothing.
+            return Executed::NotServing;
+        }
         for id in (0..node.store.shards()).map(ShardId) {
             let mut guard = node.store.lock(id);
             if guard.core.role != Role::Primary {

@@ -9,7 +9,10 @@ use ringfort_protocol::Resp;
 use smallvec::SmallVec;
 
 /// No frame is longer than this: the longest command, or the longest reply, with its head.
-pub const FRAME_LIMIT: usize = (1 << 30) + 4096;
+pub const FRAME_LIMIT: usize = (1 << 30) + 8192;
+
+/// No command and no reply in a frame is longer than this.
+pub const CONTENT_LIMIT: usize = 1 << 30;
 
 /// Bytes of a request's head.
 const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
@@ -87,6 +90,10 @@ pub fn request(body: &[u8]) -> Option<PeerRequest<'_>> {
     })
 }
 
+/// What a reply that does not fit into a frame is replaced by.
+const TOO_LONG: &[u8] =
+    b"-ERR the reply is too long to be sent from node to node; ask the node that owns the key\r\n";
+
 /// Appends a reply frame.
 pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
     let start = out.len();
@@ -105,7 +112,7 @@ pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
                 out.extend_from_slice(&epoch.0.to_le_bytes());
                 out.extend_from_slice(&offset.0.to_le_bytes());
             }
-            out.extend_from_slice(bytes);
+            out.extend_from_slice(if bytes.len() > CONTENT_LIMIT { TOO_LONG } else { bytes });
         }
     }
     let len = (out.len() - start - 4) as u32;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ringfort_cluster::ShardId;
+use ringfort_cluster::{ShardId, Version};
 use rustc_hash::FxBuildHasher;
 
 use super::{ConnKey, Flight, Origin, Owned, PeerIndex, Place, Router, frame};
@@ -22,11 +22,45 @@ const HELD_BYTES_LIMIT: usize = 256 << 20;
 pub(super) struct Held {
     origin: Origin,
     request: Owned,
+    stay: Stay,
+}
+
+/// When a request first came to the router, and how long it may stay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stay {
+    /// Its place in the order in which requests came; kept when it is sent, comes back, and waits again.
+    order: u64,
+    /// When it is refused, by the clock since the machine started.
     until: u64,
+    /// The version of the topology by which another node has sent it.
+    version: Version,
 }
 
 impl Router {
+    /// The stay of a request that has just come.
+    pub(super) fn new_stay(&mut self) -> Stay {
+        self.next_order += 1;
+        Stay { order: self.next_order, until: self.now.boot + HOLD_NS, version: Version(0) }
+    }
+
+    /// Lets a request of another node wait, which that has sent by this version of the topology.
+    pub(super) fn hold_for_peer(
+        &mut self,
+        origin: Origin,
+        request: Owned,
+        keys: &[Key<'_>],
+        version: Version,
+    ) {
+        let stay = Stay { version, ..self.new_stay() };
+        self.hold_for(origin, request, keys, stay);
+    }
+
     pub(super) fn hold(&mut self, origin: Origin, request: Owned, keys: &[Key<'_>]) {
+        let stay = self.new_stay();
+        self.hold_for(origin, request, keys, stay);
+    }
+
+    fn hold_for(&mut self, origin: Origin, request: Owned, keys: &[Key<'_>], stay: Stay) {
         let bytes: usize = request.args.capacity();
         if self.held.len() >= HELD_LIMIT || self.held_bytes + bytes > HELD_BYTES_LIMIT {
             let text = "CLUSTERDOWN Too many requests wait for shards without a primary";
@@ -34,8 +68,14 @@ impl Router {
         }
         self.track(origin, keys, None);
         self.node.stats.held.add(1);
-        self.held_bytes += bytes;
-        self.held.push_back(Held { origin, request, until: self.now.boot + HOLD_NS });
+        self.put_held(Held { origin, request, stay });
+    }
+
+    /// Puts a request into its place in the order in which they came.
+    fn put_held(&mut self, held: Held) {
+        self.held_bytes += held.request.args.capacity();
+        let at = self.held.partition_point(|other| other.stay.order < held.stay.order);
+        self.held.insert(at, held);
     }
 
     /// Whether requests wait, for somebody to serve their shards or for replicas.
@@ -46,8 +86,7 @@ impl Router {
     /// Tries all that wait once more, in their order.
     pub fn retry_held(&mut self) {
         let mut passed_over = HashSet::default();
-        for _ in 0..self.held.len() {
-            let Some(held) = self.held.pop_front() else { return };
+        for held in std::mem::take(&mut self.held) {
             self.held_bytes -= held.request.args.capacity();
             self.retry(held, &mut passed_over);
         }
@@ -55,11 +94,11 @@ impl Router {
 
     /// Tries one once more. `passed_over` are the shards that earlier ones of a connection still wait for.
     fn retry(&mut self, held: Held, passed_over: &mut HashSet<(ConnKey, ShardId), FxBuildHasher>) {
-        let Held { origin, request, until } = held;
+        let Held { origin, request, stay } = held;
         let view = request.as_request();
         self.untrack(origin, &view, false);
         let waiting = self.held.len();
-        if self.now.boot >= until {
+        if self.now.boot >= stay.until {
             let text = "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long";
             return self.fail(origin, &CommandError::other(text));
         }
@@ -70,23 +109,32 @@ impl Router {
         let behind = |conn| keys.iter().any(|key| passed_over.contains(&(conn, shard(key))));
         let blocked = conn.is_some_and(|conn| behind(conn) || self.overtakes(conn, &keys, place));
         match place {
-            _ if blocked => self.hold_until(origin, view, &keys, until),
+            // Its part of the work cannot be told from the whole any more.
+            Place::Several if keys.is_empty() && matches!(origin, Origin::Part { .. }) => {
+                let text = "UNKNOWN A node failed while all nodes were asked; try again";
+                self.fail(origin, &CommandError::other(text));
+            }
+            _ if blocked => self.hold_until(origin, view, &keys, stay),
             // Another node asked, and by now it is not for this one to answer.
             Place::Peer(_) | Place::Several if matches!(origin, Origin::Peer { .. }) => {
-                self.answer_not_primary(origin);
+                if self.version() >= stay.version {
+                    self.answer_not_primary(origin);
+                } else {
+                    self.hold_until(origin, view, &keys, stay);
+                }
             }
             Place::Peer(peer) if !self.is_ready(peer, view.door) => {
-                self.hold_until(origin, view, &keys, until);
+                self.hold_until(origin, view, &keys, stay);
             }
-            Place::Wait => self.hold_until(origin, view, &keys, until),
+            Place::Wait => self.hold_until(origin, view, &keys, stay),
             Place::Here => {
                 let mut out = crate::commands::Reply::new(view.resp);
                 match self.execute(&view, &keys, &mut out) {
                     super::Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
-                    super::Executed::NotServing => self.hold_until(origin, view, &keys, until),
+                    super::Executed::NotServing => self.hold_until(origin, view, &keys, stay),
                 }
             }
-            place => self.submit(origin, view, &keys, place),
+            place => self.submit_again(origin, view, &keys, place, stay),
         }
         if self.held.len() > waiting
             && let Some(conn) = conn
@@ -99,11 +147,9 @@ impl Router {
         door == Door::Cluster || self.peers[usize::from(peer)].connected
     }
 
-    fn hold_until(&mut self, origin: Origin, request: super::Request<'_>, keys: &[Key<'_>], until: u64) {
+    fn hold_until(&mut self, origin: Origin, request: super::Request<'_>, keys: &[Key<'_>], stay: Stay) {
         self.track(origin, keys, None);
-        let request = request.to_owned();
-        self.held_bytes += request.args.capacity();
-        self.held.push_back(Held { origin, request, until });
+        self.put_held(Held { origin, request: request.to_owned(), stay });
     }
 
     pub(super) fn answer_not_primary(&mut self, origin: Origin) {
@@ -119,14 +165,13 @@ impl Router {
         let view = flight.request.as_request();
         self.untrack(flight.origin, &view, true);
         let keys = self.keys(view.command, view.args);
-        self.hold_until(flight.origin, view, &keys, self.now.boot + HOLD_NS);
+        self.hold_until(flight.origin, view, &keys, flight.stay);
     }
 
     /// Forgets the requests of a connection that has ended: what waits is not run any more.
     pub fn forget(&mut self, conn: ConnKey) {
         let gone = CommandError::other("ERR the client has gone");
-        for _ in 0..self.held.len() {
-            let Some(held) = self.held.pop_front() else { break };
+        for held in std::mem::take(&mut self.held) {
             if self.connection_of(held.origin) == Some(conn) {
                 self.held_bytes -= held.request.args.capacity();
                 self.untrack(held.origin, &held.request.as_request(), false);

@@ -156,6 +156,7 @@ struct Flight {
     peer: PeerIndex,
     /// The position in the stream to the peer where its frame begins.
     at: u64,
+    stay: hold::Stay,
 }
 
 /// A request that outlives the buffer that it came in.
@@ -231,6 +232,7 @@ pub struct Router {
     flights: Slab<Flight>,
     held: VecDeque<hold::Held>,
     held_bytes: usize,
+    next_order: u64,
     gathers: Slab<spread::Gathering>,
     waits: Vec<wait::Wait>,
     jobs: Slab<steps::Job>,
@@ -262,6 +264,7 @@ impl Router {
             flights: Slab::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            next_order: 0,
             gathers: Slab::new(),
             waits: Vec::new(),
             jobs: Slab::new(),
@@ -321,7 +324,10 @@ impl Router {
     fn peer(&mut self, node: NodeId, member: Member) -> PeerIndex {
         match self.peers.iter().position(|peer| peer.node == node) {
             Some(index) => {
-                self.peers[index].member = member;
+                let queue = &mut self.peers[index];
+                // What answers on the link is another life of the node, or nobody.
+                queue.close |= queue.connected && queue.member != member;
+                queue.member = member;
                 index as PeerIndex
             }
             None => {
@@ -365,10 +371,20 @@ impl Router {
         if !matches!(request.command.run, Run::EachShard(_)) || request.door == Door::Cluster {
             return Place::Here;
         }
-        if self.routes.contains(&Route::Nobody) {
+        let reached = |route: &Route| match route {
+            Route::Here => true,
+            Route::Peer(peer) => self.peers[usize::from(*peer)].connected,
+            Route::Nobody => false,
+        };
+        if !self.routes.iter().all(reached) {
             return Place::Wait;
         }
         if self.routes.iter().all(|route| *route == Route::Here) { Place::Here } else { Place::Several }
+    }
+
+    /// Whether the topology has this node serve the shard.
+    fn is_here(&self, shard: ShardId) -> bool {
+        self.routes[usize::from(shard.0)] == Route::Here
     }
 
     fn route(&self, slot: u16) -> Route {
@@ -395,11 +411,24 @@ impl Router {
 
     /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
     pub fn submit(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], place: Place) {
+        let stay = self.new_stay();
+        self.submit_again(origin, request, keys, place, stay);
+    }
+
+    /// The same for a request that has waited, or was sent, before.
+    fn submit_again(
+        &mut self,
+        origin: Origin,
+        request: Request<'_>,
+        keys: &[Key<'_>],
+        place: Place,
+        stay: hold::Stay,
+    ) {
         match place {
             Place::Wait => self.hold(origin, request.to_owned(), keys),
             Place::Peer(peer) if request.door == Door::Cluster => self.answer_moved(origin, keys, peer),
             Place::Peer(peer) if self.peers[usize::from(peer)].connected => {
-                self.send(origin, request, keys, peer);
+                self.send(origin, request, keys, peer, stay);
             }
             Place::Peer(_) => self.hold(origin, request.to_owned(), keys),
             Place::Several => self.spread(origin, request, keys),
@@ -426,14 +455,28 @@ impl Router {
         self.fail(origin, &error);
     }
 
-    fn send(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], peer: PeerIndex) {
+    fn send(
+        &mut self,
+        origin: Origin,
+        request: Request<'_>,
+        keys: &[Key<'_>],
+        peer: PeerIndex,
+        stay: hold::Stay,
+    ) {
+        let bytes: usize = request.args.iter().map(|arg| arg.len() + 16).sum();
+        if bytes > frame::CONTENT_LIMIT {
+            return self.fail(
+                origin,
+                &CommandError::other("ERR the command is too long to be sent to another node"),
+            );
+        }
         if self.peers[usize::from(peer)].out.len() > peer::QUEUE_LIMIT {
             let text = "ERR the link to the node that owns this key is congested; try again later";
             return self.fail(origin, &CommandError::other(text));
         }
         self.track(origin, keys, Some(peer));
         let queue = &mut self.peers[usize::from(peer)];
-        let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end() };
+        let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end(), stay };
         let id = self.flights.insert(flight) as u32;
         queue.put(id, self.topology.version, &request);
         self.node.stats.forwarded.add(1);

@@ -1,17 +1,27 @@
 //! Requests to and from other nodes.
 
 use ringfort_cluster::{Member, NodeId, Version};
-use ringfort_protocol::{Args, Parsed, Parser, encode_command};
+use ringfort_protocol::{Args, Limits, Parsed, Parser, encode_command};
 
 use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, frame};
 use crate::{
     clients::Door,
     commands::{self, CommandError, Run},
     routing::Executed,
+    store::DATABASES,
 };
 
 /// Bytes that may wait to be sent to one peer before requests are refused.
 pub(super) const QUEUE_LIMIT: usize = 256 << 20;
+
+/// What a request of a peer may be: anything that fits into a frame.
+const UNLIMITED: Limits = Limits {
+    bulk: u32::MAX as usize,
+    args: 1 << 26,
+    inline: 64 << 10,
+    frame: u32::MAX as usize,
+    authenticated: true,
+};
 
 /// The link of this loop to one peer: what is to be sent on it.
 #[derive(Debug)]
@@ -125,7 +135,8 @@ impl Router {
     pub fn serve_peer(&mut self, conn: ConnKey, request: &frame::PeerRequest<'_>, out: &mut Vec<u8>) {
         let mut spans = Vec::new();
         let origin = Origin::Peer { conn, id: request.id };
-        let parsed = Parser::new().parse(request.command, &mut spans, &Default::default());
+        // The client's own node has held it to its limits.
+        let parsed = Parser::new().parse(request.command, &mut spans, &UNLIMITED);
         let Ok(Parsed::Command { .. }) = parsed else {
             return self.fail(origin, &CommandError::other("ERR a peer sent what is no command"));
         };
@@ -139,6 +150,9 @@ impl Router {
         };
         self.node.stats.served_for_peers.add(1);
         let frame::PeerRequest { db, resp, silent, .. } = *request;
+        if db >= DATABASES {
+            return self.fail(origin, &CommandError::DbOutOfRange);
+        }
         let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false };
         let keys = self.keys(command, args);
         let place = match self.place(&view, &keys) {
@@ -153,7 +167,7 @@ impl Router {
             Place::Wait => self.hold(origin, view.to_owned(), &keys),
             // The sender knows a newer topology: this node is about to learn that it is the owner, or of a third one.
             Place::Peer(_) | Place::Several if request.version > self.version() => {
-                self.hold(origin, view.to_owned(), &keys);
+                self.hold_for_peer(origin, view.to_owned(), &keys, request.version);
             }
             Place::Peer(_) | Place::Several => self.answer_not_primary(origin),
             Place::Here => {

@@ -68,6 +68,9 @@ impl Router {
     fn spread_keys(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], gather: Gather) {
         let step = step_of(request.command);
         let first = 1;
+        if !(request.args.len() - first).is_multiple_of(step) {
+            return self.fail(origin, &CommandError::Arity(request.command.name.into()));
+        }
         let mut targets: Vec<(Route, Vec<usize>)> = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             let route = self.route(key.slot);

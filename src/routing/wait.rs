@@ -129,11 +129,12 @@ impl Router {
         let args: OwnedArgs = words.iter().collect();
         let (db, silent, replica, resp) = (0, false, false, Default::default());
         let request = Owned { command, args, db, resp, silent, door: Door::Client, replica };
+        let stay = self.new_stay();
         let queue = &mut self.peers[usize::from(peer)];
         let at = queue.end();
         let id = self.flights.vacant_key();
         queue.put(id as u32, self.topology.version, &request.as_request());
-        self.flights.insert(Flight { origin, request, peer, at });
+        self.flights.insert(Flight { origin, request, peer, at, stay });
     }
 
     /// A peer asks to wait for shards of this node.

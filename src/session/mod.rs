@@ -50,6 +50,8 @@ pub struct Session {
     key: ConnKey,
     /// The reply that the next command waits for.
     blocked_on: Option<Hole>,
+    /// The next command waits until all replies are there.
+    postponed: bool,
     parser: Parser,
     spans: Vec<Span>,
     /// The next command waits for the end of CLIENT PAUSE.
@@ -68,6 +70,7 @@ impl Session {
             output: Output::default(),
             written: Written::new(),
             blocked_on: None,
+            postponed: false,
             parser: Parser::new(),
             spans: Vec::new(),
             paused: false,
@@ -124,6 +127,8 @@ impl Session {
         !self.client.closing
             && !self.paused
             && self.blocked_on.is_none()
+            && !(self.postponed && self.output.holes() > 0)
+            && self.output.kept_bytes() < OUTPUT_LIMIT
             && self.output.holes() < HOLES_LIMIT
             && self.output.ready().bytes.len() < OUTPUT_LIMIT
     }
@@ -143,8 +148,9 @@ impl Session {
     }
 
     /// Whether a command needs the replies of all earlier ones first: WAIT must know how far they wrote.
-    fn must_come_later(&self, args: Args<'_>) -> bool {
-        self.output.holes() > 0 && args.at(0).eq_ignore_ascii_case(b"wait")
+    fn must_come_later(&mut self, args: Args<'_>) -> bool {
+        self.postponed = self.output.holes() > 0 && args.at(0).eq_ignore_ascii_case(b"wait");
+        self.postponed
     }
 
     /// Runs a command, or answers that it cannot be run. Returns `false` if it must wait for the end of CLIENT PAUSE:

@@ -23,6 +23,8 @@ pub struct Output {
     /// The number of the first part in `waiting`.
     first: u64,
     holes: usize,
+    /// Bytes of the replies in `waiting` that are complete.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,9 @@ impl Output {
 
     /// Leaves a hole for one reply; with `discard`, nothing will be sent in its place.
     pub fn leave_hole(&mut self, discard: bool) -> Hole {
+        if let Some(Part::Reply(reply)) = self.waiting.back() {
+            self.kept += reply.bytes.len();
+        }
         self.waiting.push_back(Part::Hole { discard });
         self.holes += 1;
         Hole(self.first + self.waiting.len() as u64 - 1)
@@ -67,6 +72,7 @@ impl Output {
             self.move_up();
         } else {
             let resp = self.ready.resp;
+            self.kept += reply.len();
             *part = Part::Reply(Reply { bytes: reply.to_vec(), ..Reply::new(resp) });
         }
     }
@@ -75,10 +81,17 @@ impl Output {
         while let Some(Part::Reply(_)) = self.waiting.front() {
             let Some(Part::Reply(reply)) = self.waiting.pop_front() else { return };
             self.first += 1;
+            // The last one may still grow and was not counted.
+            self.kept = self.kept.saturating_sub(reply.bytes.len());
             let base = self.ready.bytes.len();
             self.ready.bytes.extend_from_slice(&reply.bytes);
             self.ready.shared.extend(reply.shared.into_iter().map(|(at, value)| (base + at, value)));
         }
+    }
+
+    /// Bytes of replies that wait behind a hole.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept
     }
 
     /// Number of holes that are not filled.
@@ -108,9 +121,12 @@ impl Output {
     /// An idle connection keeps a buffer of at most this many bytes.
     const KEEP: usize = 16 << 10;
 
-    /// Takes back what was written since nothing was in `ready`: see the check before sending.
+    /// Takes back all that was not sent, and all holes: see the check before sending.
     pub fn withdraw(&mut self) {
         self.ready = Reply::new(self.ready.resp);
+        self.first += self.waiting.len() as u64;
+        self.waiting.clear();
+        (self.holes, self.kept) = (0, 0);
     }
 
     /// Writes replies in this version from now on.

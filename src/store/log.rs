@@ -168,6 +168,20 @@ pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
+/// Splits records into pieces of about `most` bytes, each of whole records.
+pub fn batches(mut bytes: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        while end < bytes.len() && (end == 0 || end < most) {
+            let head = bytes.get(end..end + 4)?;
+            end += 4 + u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        }
+        let (batch, rest) = bytes.split_at_checked(end)?;
+        bytes = rest;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +228,17 @@ mod tests {
         assert_eq!(log.read(Offset(log.start().0 - 1), 1), None);
         assert_eq!(log.read(log.end(), 10), Some(Vec::new()));
         assert_eq!(records(&log.read(log.start(), 1).unwrap()).count(), 1);
+    }
+
+    #[test]
+    fn batches_are_of_whole_records() {
+        let mut bytes = Vec::new();
+        for value in [&b"a"[..], &[b'x'; 100], b"c", b"d"] {
+            put_record(&mut bytes, 0, [&b"SET"[..], b"k", value].into_iter());
+        }
+        let batches: Vec<_> = batches(&bytes, 60).collect();
+        assert_eq!(batches.iter().map(|batch| records(batch).count()).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(batches.concat(), bytes);
     }
 
     #[test]

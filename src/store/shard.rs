@@ -51,6 +51,10 @@ pub struct Core {
     /// The version of the topology by which a primary made or fed the copy here: an older one, which may not know of
     /// the copy yet, is no reason to drop it.
     pub fed_at: Version,
+    /// The version of the topology that gave it its role.
+    pub adopted: Version,
+    /// Which connection feeds the copy here.
+    pub fed_by: u64,
     /// The version of the topology by which it was sealed.
     pub sealed_at: Version,
     /// Its writes.
@@ -118,6 +122,8 @@ impl Shard {
             epoch: Epoch(0),
             refuses_below: Epoch(0),
             fed_at: Version(0),
+            adopted: Version(0),
+            fed_by: 0,
             sealed_at: Version(0),
             log: Log::default(),
             acked: Vec::new(),

@@ -268,11 +268,18 @@ impl Segment {
             Some(file) => file,
             None => disk::create(&path, unit, &[], allocate)?,
         };
-        let bytes = disk::read_all(&file).map_err(|error| Fatal::disk(&path, error))?;
+        let mut bytes = disk::read_all(&file).map_err(|error| Fatal::disk(&path, error))?;
         let capacity = bytes.len() as u64;
-        let segment = Self { path, file, capacity };
+        let mut segment = Self { path, file, capacity };
         if capacity < HEAD {
             return Err(segment.damaged("it was cut short"));
+        }
+        if capacity < unit {
+            // Somebody has cut it, or its disk has. What it holds is judged as ever; it needs its blocks back.
+            let range = capacity..unit;
+            allocate(&segment.file, range).map_err(|error| Fatal::disk(&segment.path, error))?;
+            segment.capacity = unit;
+            bytes.resize(usize::try_from(unit).unwrap_or(bytes.len()), 0);
         }
         Ok((segment, bytes))
     }
@@ -388,6 +395,18 @@ pub(super) mod tests {
         assert_eq!(log.image().vote, Some(Vote::new(3, 7)));
         assert_eq!(log.image().committed, Some(log_id(1)));
         assert_eq!(log.image().purged, Some(log_id(0)));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_behind_its_records_gets_its_blocks_back() {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(&place).unwrap();
+        log.write(vec![entry(0)]).unwrap();
+        log.live_segment().file.set_len(log.end).unwrap();
+        let mut log = open(&place).unwrap();
+        log.write(vec![entry(1)]).unwrap();
+        assert_eq!(indices(&open(&place).unwrap()), [0, 1]);
+        assert_eq!(log.live_segment().file.metadata().unwrap().len(), UNIT);
     }
 
     #[test]

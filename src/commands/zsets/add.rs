@@ -75,7 +75,7 @@ impl Options {
         if nx && xx {
             return Err(CommandError::other("ERR XX and NX options at the same time are not compatible"));
         }
-        if (gt && nx) || (lt && nx) || (gt && lt) {
+        if [nx, gt, lt].into_iter().filter(|given| *given).count() > 1 {
             return Err(CommandError::other(
                 "ERR GT, LT, and/or NX options at the same time are not compatible",
             ));

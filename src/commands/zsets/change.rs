@@ -28,7 +28,7 @@ impl ScoreText {
         Self { integer: itoa::Buffer::new(), other: None }
     }
 
-    /// Writes a score. Half of what an integer can be is the border, as in Redis, which also loses the sign of -0.
+    /// Writes a score. Half of what an integer can be is the border, as in Redis; -0 becomes 0.
     pub(super) fn write(&mut self, score: f64) -> &[u8] {
         const MOST: f64 = (i64::MAX / 2) as f64;
         let whole = score as i64;

@@ -114,6 +114,9 @@ impl ZSet {
 
     /// Gives a member this score, and adds it if it is not there. Returns the score that it had.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
+        // The small form has no -0. If this one had, a score would depend on which form it was first written to, and
+        // a copy that is rebuilt from nothing would differ.
+        let score = score + 0.0;
         let hash = hash(member, self.seed);
         let Some(pos) = self.find(member, hash) else {
             let rank = self.place(score, member);
@@ -282,11 +285,11 @@ mod tests {
     }
 
     #[test]
-    fn zeros_of_either_sign_are_equal() {
+    fn zeros_have_no_sign() {
         let mut zset = ZSet::new(0);
         zset.insert(b"b", -0.0);
         zset.insert(b"a", 0.0);
         assert_eq!(zset.rank(b"a"), Some((0, 0.0)));
-        assert_eq!(zset.rank(b"b"), Some((1, 0.0)));
+        assert_eq!(zset.score(b"b").map(f64::is_sign_positive), Some(true));
     }
 }
