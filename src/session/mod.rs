@@ -127,7 +127,7 @@ impl Session {
         !self.client.closing
             && !self.paused
             && self.blocked_on.is_none()
-            && !(self.postponed && self.output.holes() > 0)
+            && (!self.postponed || self.output.holes() == 0)
             && self.output.kept_bytes() < OUTPUT_LIMIT
             && self.output.holes() < HOLES_LIMIT
             && self.output.ready().bytes.len() < OUTPUT_LIMIT
