@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test oracle cluster bless verify fix bench deny clean
+.PHONY: help setup run test faults oracle cluster bless verify fix bench deny clean
 
 CARGO ?= cargo
 # How many random commands `make oracle` compares; `make test` compares fewer.
@@ -21,6 +21,10 @@ run: ## Builds the server and starts three nodes on 6379, 6380 and 6381 until Ct
 
 test: setup ## Runs every test
 	@scripts/test
+
+faults: setup ## Writes steadily while nodes are killed, come back, join, drain and go
+	@$(CARGO) build --quiet
+	@.venv/bin/python -m pytest --quiet -p no:cacheprovider tests/clients/test_steady.py
 
 oracle: setup ## Holds the reply scripts against redis-server, and compares both servers at length
 	@RINGFORT_TEST_SERVER=redis scripts/test --only replies

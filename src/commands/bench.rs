@@ -27,7 +27,7 @@ impl Bench {
         let mut shard = Shard::new(ShardId(0), 16384);
         shard.core.log.keep(1 << 30);
         let shard = Mutex::new(shard);
-        let limits = Limits::default();
+        let limits = Limits { hash_max_listpack_entries: 128, ..Limits::default() };
         Self { shard, now: 1_700_000_000_000, resp: Resp::V2, db: 0, limits, random: 0 }
     }
 

@@ -34,11 +34,11 @@ mod reconcile;
 mod tests;
 mod types;
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use openraft::{
-    Config, RaftMetrics, SnapshotPolicy,
+    AsyncRuntime, Config, RaftMetrics, SnapshotPolicy,
     async_runtime::WatchReceiver,
     errors::{InitializeError, RaftError},
 };
@@ -58,7 +58,7 @@ use self::{
     log::Log,
     machine::{Machine, Published},
     network::{Answer, Envelope, Links, Request, answer_raft},
-    types::{Membership, Peer, Raft, Types},
+    types::{Membership, Peer, Raft, Runtime, Types},
 };
 use crate::{
     change::{Change, Outcome},
@@ -99,6 +99,9 @@ const _: () = assert!(2 * ENTRIES_KEPT * PROPOSAL_SIZE_LIMIT as u64 <= LOG_BYTES
 
 /// The least size of a segment.
 const LOG_BYTES_LEAST: u64 = 4 * file::KEPT_FOR_VOTES;
+
+/// How long to wait before asking again whether this node has settled with its configuration.
+const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Starts a thread with a name.
 pub type Spawn = fn(name: &'static str, body: Box<dyn FnOnce() + Send>) -> io::Result<()>;
@@ -346,6 +349,9 @@ async fn is_settled(raft: &Raft, newest: &Configuration, applied: Option<u64>) -
 /// Publishes what Raft says of itself, and has a snapshot made when the log's file fills up.
 async fn watch_raft(raft: Raft, log: Log, tell: watch::Sender<Status>) {
     let mut metrics = raft.metrics();
+    // Once settled with a configuration, a node stays so. To ask makes Raft publish its metrics, which wakes this very
+    // task, so it is asked no more then.
+    let mut settled_with = None;
     loop {
         let (mut seen, behind, applied) = {
             let metrics = metrics.borrow_watched();
@@ -353,7 +359,12 @@ async fn watch_raft(raft: Raft, log: Log, tell: watch::Sender<Status>) {
             let behind = index(&metrics.last_applied).saturating_sub(index(&metrics.snapshot));
             (Status::of(&metrics), behind, metrics.last_applied.map(|id| id.index))
         };
-        seen.settled = is_settled(&raft, &seen.configuration, applied).await;
+        let version = Some(seen.configuration.version);
+        seen.settled = settled_with == version || is_settled(&raft, &seen.configuration, applied).await;
+        let settled = seen.settled;
+        if settled {
+            settled_with = version;
+        }
         tell.send_if_modified(|status| {
             let changed = *status != seen;
             *status = seen;
@@ -362,6 +373,9 @@ async fn watch_raft(raft: Raft, log: Log, tell: watch::Sender<Status>) {
         // If Raft has stopped, there is no snapshot to be had; the status says so.
         if log.is_crowded() && behind >= ENTRIES_KEPT {
             let _ = raft.trigger().snapshot().await;
+        }
+        if !settled {
+            Runtime::sleep(SETTLE_PAUSE).await;
         }
         if metrics.changed().await.is_err() {
             return;

@@ -333,7 +333,7 @@ impl Agent {
         let me = self.holder.me();
         let mut about_by_me = Vec::new();
         let council = self.raft.voters.stamp;
-        self.detector.asks(began, me.node, &self.topology, &self.promiser, |node, about| {
+        self.detector.asks(began, &self.topology, &self.promiser, |node, about| {
             self.asks += 1;
             let ask = Ask { counter: self.asks, about, council };
             if node == me.node {

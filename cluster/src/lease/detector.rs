@@ -5,10 +5,6 @@
 //! has refused it; it asks the members until a majority has refused. Refusals are final, so it does not matter who had
 //! asked for them, nor when.
 //!
-//! The leader asks itself last, when its own refusal completes the majority. A leader that is cut off hears nobody; were
-//! it to refuse all the others, they would have to do without its answers ever after, and the next loss among them
-//! would cost the rest their leases too.
-//!
 //! Which majority: that of the leader's configuration of the council (of both halves while joint), and for one lease
 //! after it adopted that, also of the configurations before. By then every majority of the old council that could
 //! still answer a beat contains a member that tells of the change.
@@ -138,17 +134,13 @@ impl Detector {
         let suspect = self.suspects.entry(about.node).or_insert_with(|| Suspect::new(about.incarnation));
         if suspect.refused_by.len() < MAX_REFUSED_BY && !suspect.refused_by.contains(&from) {
             suspect.refused_by.push(from);
-            // It may be the last one before the leader itself.
-            suspect.ask_at = BootTime::NEVER;
-            self.look_at = BootTime::NEVER;
         }
     }
 
-    /// The asks that the leader, which is `me`, has to send, given that `promiser` judges by `began`.
+    /// The asks that the leader has to send, given that `promiser` judges by `began`.
     pub fn asks(
         &mut self,
         began: BootTime,
-        me: NodeId,
         topology: &Topology,
         promiser: &Promiser,
         mut ask: impl FnMut(NodeId, Member),
@@ -173,9 +165,7 @@ impl Detector {
                 continue;
             }
             suspect.ask_at = began + ASK_AGAIN;
-            let with_me = |node: NodeId| node == me || suspect.refused_by.contains(&node);
-            let completes = self.councils.iter().all(|(voters, _)| voters.majority(with_me));
-            let mut told = if completes { Vec::new() } else { vec![me] };
+            let mut told = Vec::new();
             for voter in self.councils.iter().flat_map(|(voters, _)| voters.nodes()) {
                 if !suspect.refused_by.contains(&voter) && !told.contains(&voter) {
                     told.push(voter);

@@ -167,8 +167,6 @@ pub(super) struct Story {
     pub unsafe_lease: Option<String>,
     /// At the end, who is up without a lease, or down and alive by the topology.
     pub starved: Vec<Member>,
-    /// At the end, who is alive by the topology and refused by some member.
-    pub refused: Vec<Member>,
     /// How many leaders were made by a call for election.
     pub called: u32,
 }
@@ -660,8 +658,6 @@ impl World {
             if !settled {
                 self.story.starved.push(known.info.member());
             }
-            let alive = |member: &&Member| newest.is_alive(**member);
-            self.story.refused.extend(machine.refusals.iter().filter(alive));
         }
     }
 
