@@ -51,8 +51,7 @@ mod tests {
     fn digest_of(commands: &[&str]) -> u64 {
         let mut bench = Bench::new();
         commands.iter().for_each(|command| _ = bench.run(command));
-        let digest = digest(&bench.shard());
-        digest
+        digest(&bench.shard())
     }
 
     #[test]

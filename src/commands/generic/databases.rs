@@ -155,7 +155,15 @@ fn flush(cx: &mut Cx<'_>, args: Args<'_>, db: Option<u8>, name: &[u8]) -> Result
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::bench::Bench;
+    use ringfort_cluster::{Incarnation, Member, NodeId};
+
+    use crate::{
+        commands::bench::Bench,
+        store::{
+            copy::{Copy, Position},
+            log,
+        },
+    };
 
     fn bench_with(keys: &[&str]) -> Bench {
         let mut bench = Bench::new();
@@ -247,6 +255,25 @@ mod tests {
             bench.run("flushdb");
             assert_eq!(bench.shard().core.used, 0);
         }
+    }
+
+    #[test]
+    fn copies_in_the_making_begin_anew_at_a_swap_and_go_on_at_a_flush() {
+        let mut bench = bench_with(&["a"]);
+        let to = Member { node: NodeId([1; 20]), incarnation: Incarnation(1) };
+        let at = Some(Position { slot: 0, db: 0, hash: 0 });
+        bench.shard().core.copies.0.push(Copy { to, at, backlog: Vec::new(), overrun: false });
+        bench.run("swapdb 3 4");
+        bench.run("flushdb");
+        let seen = |bench: &Bench| {
+            let shard = bench.shard();
+            let copy = &shard.core.copies.0[0];
+            (copy.overrun, log::records(&copy.backlog).count())
+        };
+        assert_eq!(seen(&bench), (false, 1));
+        bench.run("append a v");
+        bench.run("swapdb 0 4");
+        assert_eq!(seen(&bench), (true, 0));
     }
 
     #[test]
