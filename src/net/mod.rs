@@ -154,6 +154,10 @@ impl EventLoop {
         let shown = &beats.loops[index];
         shown.begin();
         loop {
+            self.with_router(|router| {
+                router.turn();
+                router.watch_lease();
+            });
             let now = self.node.clock.boot();
             let (waiting, bytes) = self.router.borrow().held();
             shown.show(now, waiting, bytes);

@@ -21,10 +21,12 @@ pub enum Executed {
 impl Router {
     /// Runs a request whose keys are all on this node, as the topology has it.
     pub fn execute(&mut self, request: &Request<'_>, keys: &[Key<'_>], out: &mut Reply) -> Executed {
-        if !self.node.lease.holds(self.now.boot) && !request.replica {
+        // Without it, only what a copy can tell is told, and only to those who asked for that.
+        let has_lease = self.node.lease.holds(self.now.boot);
+        if !has_lease && (!request.replica || keys.is_empty()) {
             return Executed::NotServing;
         }
-        self.ran |= !request.replica;
+        self.ran |= has_lease;
         if request.command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
             self.node.stats.errors.add(1);
             out.error(&CommandError::OutOfMemory);
@@ -50,7 +52,7 @@ impl Router {
         let (node, settings) = (self.node.clone(), self.settings.clone());
         let (random, access) = (self.dice.roll(), self.access(request));
         let mut guard = node.store.lock(shard);
-        if !serves(&guard, request) {
+        if !self.serves(&guard, request) {
             return Executed::NotServing;
         }
         let before = guard.core.log.end();
@@ -76,7 +78,7 @@ impl Router {
         ids.sort_unstable();
         ids.dedup();
         let mut guards: SmallVec<[_; 8]> = ids.iter().map(|id| node.store.lock(*id)).collect();
-        if !guards.iter().all(|shard| serves(shard, request)) {
+        if !guards.iter().all(|shard| self.serves(shard, request)) {
             return Executed::NotServing;
         }
         let before: SmallVec<[_; 8]> = guards.iter().map(|shard| shard.core.log.end()).collect();
@@ -158,12 +160,12 @@ impl Router {
             silent: request.silent,
         }
     }
-}
 
-fn serves(shard: &Shard, request: &Request<'_>) -> bool {
-    match shard.core.role {
-        Role::Primary => true,
-        Role::Replica => request.replica,
-        Role::Absent | Role::Sealed => false,
+    fn serves(&self, shard: &Shard, request: &Request<'_>) -> bool {
+        match shard.core.role {
+            Role::Primary => self.node.lease.holds(self.now.boot),
+            Role::Replica => request.replica,
+            Role::Absent | Role::Sealed => false,
+        }
     }
 }

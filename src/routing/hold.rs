@@ -11,6 +11,10 @@ use crate::{clients::Door, commands::CommandError, store::Key};
 /// How long a request waits before it is refused, in nanoseconds. Longer than an orphaned shard waits for a holder.
 const HOLD_NS: u64 = 10_000_000_000;
 
+/// How long this node may be without a lease before requests that wait on it are refused, in nanoseconds. A node that
+/// has just started, or draws a new incarnation, has one sooner; one that hears no majority of the council may not.
+const NO_LEASE_NS: u64 = 1_000_000_000;
+
 /// Requests of one loop that may wait.
 const HELD_LIMIT: usize = 100_000;
 
@@ -34,6 +38,13 @@ pub(super) struct Stay {
     until: u64,
     /// The version of the topology by which another node has sent it.
     version: Version,
+}
+
+impl Stay {
+    /// When it came, by the clock since the machine started.
+    fn since(self) -> u64 {
+        self.until - HOLD_NS
+    }
 }
 
 impl Router {
@@ -88,6 +99,29 @@ impl Router {
         (self.held.len(), self.held_bytes)
     }
 
+    /// Notes whether this node has a lease. To be called some times a second. One that has been without for long knows
+    /// no more who serves what, and cannot learn it: it gives up the links on which peers owe answers for as long.
+    pub fn watch_lease(&mut self) {
+        if self.node.lease.holds(self.now.boot) {
+            self.without_lease_since = None;
+            return;
+        }
+        self.without_lease_since.get_or_insert(self.now.boot);
+        if !self.is_cut_off() {
+            return;
+        }
+        for (_, flight) in &self.flights {
+            if self.now.boot.saturating_sub(flight.stay.since()) >= NO_LEASE_NS {
+                self.peers[usize::from(flight.peer)].close = true;
+            }
+        }
+    }
+
+    /// Whether this node has been without a lease for longer than a failover takes.
+    fn is_cut_off(&self) -> bool {
+        self.without_lease_since.is_some_and(|since| self.now.boot.saturating_sub(since) >= NO_LEASE_NS)
+    }
+
     /// Tries all that wait once more, in their order.
     pub fn retry_held(&mut self) {
         let mut passed_over = HashSet::default();
@@ -103,6 +137,11 @@ impl Router {
         let view = request.as_request();
         self.untrack(origin, &view, false);
         let waiting = self.held.len();
+        if self.is_cut_off() {
+            let text =
+                "CLUSTERDOWN This node hears from no majority of the cluster's council, so it may not serve";
+            return self.fail(origin, &CommandError::other(text));
+        }
         if self.now.boot >= stay.until {
             let text = "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long";
             return self.fail(origin, &CommandError::other(text));

@@ -232,6 +232,8 @@ pub struct Router {
     flights: Slab<Flight>,
     held: VecDeque<hold::Held>,
     held_bytes: usize,
+    /// Since when this node has had no lease, if it has none.
+    without_lease_since: Option<u64>,
     next_order: u64,
     gathers: Slab<spread::Gathering>,
     waits: Vec<wait::Wait>,
@@ -264,6 +266,7 @@ impl Router {
             flights: Slab::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            without_lease_since: None,
             next_order: 0,
             gathers: Slab::new(),
             waits: Vec::new(),

@@ -466,6 +466,41 @@ fn a_step_that_nobody_can_run_ends_the_job_with_its_error() {
 }
 
 #[test]
+fn a_node_that_is_cut_off_soon_refuses_what_waits_and_gives_up_what_others_owe() {
+    let mut cluster = Cluster::new(3);
+    let (mine, theirs) = (key_of(0, 0), key_of(1, 0));
+    cluster.feed(0, &format!("set {theirs} v"));
+    let router = &mut cluster.routers[0];
+    router.node.lease.set(0);
+    router.watch_lease();
+    cluster.feed(0, &format!("set {mine} v"));
+    cluster.clock.0.store(999, Ordering::Relaxed);
+    for (reply, closed) in [("", false), ("-CLUSTERDOWN ", true)] {
+        let router = &mut cluster.routers[0];
+        router.turn();
+        router.watch_lease();
+        router.retry_held();
+        assert_eq!(router.peers.iter().any(|peer| peer.close), closed);
+        cluster.clock.0.store(1_000, Ordering::Relaxed);
+        let replies: Vec<u8> = router.completions.drain(..).flat_map(|done| done.reply).collect();
+        let replies = String::from_utf8_lossy(&replies);
+        assert!(replies.starts_with(reply) && replies.is_empty() == reply.is_empty(), "{replies}");
+    }
+}
+
+#[test]
+fn clients_that_take_replicas_answers_get_none_of_a_primary_without_a_lease() {
+    let mut cluster = Cluster::new(1);
+    let key = key_of(0, 0);
+    cluster.run(0, &format!("set {key} v"));
+    cluster.routers[0].node.lease.set(0);
+    cluster.sessions[0].client.readonly = true;
+    for command in [format!("get {key}"), "dbsize".to_owned()] {
+        assert_eq!(cluster.run(0, &command), "", "{command}");
+    }
+}
+
+#[test]
 fn clients_cannot_call_what_nodes_say_to_each_other() {
     let mut cluster = Cluster::new(1);
     for command in ["scan.part 0", "carry.fetch a b", "carry.place a NX x", "carry.drop a b 1"] {

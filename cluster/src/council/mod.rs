@@ -34,11 +34,11 @@ mod reconcile;
 mod tests;
 mod types;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use openraft::{
-    AsyncRuntime, Config, RaftMetrics, SnapshotPolicy,
+    Config, RaftMetrics, SnapshotPolicy,
     async_runtime::WatchReceiver,
     errors::{InitializeError, RaftError},
 };
@@ -58,7 +58,7 @@ use self::{
     log::Log,
     machine::{Machine, Published},
     network::{Answer, Envelope, Links, Request, answer_raft},
-    types::{Membership, Peer, Raft, Runtime, Types},
+    types::{Membership, Peer, Raft, Types},
 };
 use crate::{
     change::{Change, Outcome},
@@ -99,9 +99,6 @@ const _: () = assert!(2 * ENTRIES_KEPT * PROPOSAL_SIZE_LIMIT as u64 <= LOG_BYTES
 
 /// The least size of a segment.
 const LOG_BYTES_LEAST: u64 = 4 * file::KEPT_FOR_VOTES;
-
-/// How long to wait before asking again whether this node has settled with its configuration.
-const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Starts a thread with a name.
 pub type Spawn = fn(name: &'static str, body: Box<dyn FnOnce() + Send>) -> io::Result<()>;
@@ -311,10 +308,17 @@ impl Status {
             term: metrics.current_term,
             leader: metrics.current_leader.as_ref().and_then(name),
             configuration: Configuration::of(membership),
-            settled: false,
+            settled: is_settled(metrics),
             stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
     }
+}
+
+/// Whether what this node has applied reaches the configuration before its newest one. A configuration is written only
+/// when the one before it is committed.
+fn is_settled(metrics: &RaftMetrics<Types>) -> bool {
+    let committed = metrics.committed_membership_config.log_id();
+    committed.is_some_and(|id| metrics.last_applied.map(|id| id.index) >= Some(id.index))
 }
 
 impl Configuration {
@@ -334,37 +338,19 @@ impl Configuration {
     }
 }
 
-/// Whether what this node has applied reaches the configuration before this one, which is its newest. A configuration
-/// is written only when the one before it is committed.
-async fn is_settled(raft: &Raft, newest: &Configuration, applied: Option<u64>) -> bool {
-    let known = raft.with_raft_state(|state| {
-        let memberships = &state.membership_state;
-        (*memberships.committed().log_id(), *memberships.effective().log_id())
-    });
-    let Ok((committed, effective)) = known.await else { return false };
-    let version = effective.map_or((0, 0), |id| (id.leader_id.term, id.index));
-    version == newest.version && committed.is_some_and(|id| applied >= Some(id.index))
-}
-
 /// Publishes what Raft says of itself, and has a snapshot made when the log's file fills up.
+///
+/// It must not ask Raft anything each time: Raft publishes its metrics anew after each question, so the two would keep
+/// each other busy for ever.
 async fn watch_raft(raft: Raft, log: Log, tell: watch::Sender<Status>) {
     let mut metrics = raft.metrics();
-    // Once settled with a configuration, a node stays so. To ask makes Raft publish its metrics, which wakes this very
-    // task, so it is asked no more then.
-    let mut settled_with = None;
     loop {
-        let (mut seen, behind, applied) = {
+        let (seen, behind) = {
             let metrics = metrics.borrow_watched();
             let index = |id: &Option<types::LogId>| id.map_or(0, |id| id.index);
             let behind = index(&metrics.last_applied).saturating_sub(index(&metrics.snapshot));
-            (Status::of(&metrics), behind, metrics.last_applied.map(|id| id.index))
+            (Status::of(&metrics), behind)
         };
-        let version = Some(seen.configuration.version);
-        seen.settled = settled_with == version || is_settled(&raft, &seen.configuration, applied).await;
-        let settled = seen.settled;
-        if settled {
-            settled_with = version;
-        }
         tell.send_if_modified(|status| {
             let changed = *status != seen;
             *status = seen;
@@ -373,9 +359,6 @@ async fn watch_raft(raft: Raft, log: Log, tell: watch::Sender<Status>) {
         // If Raft has stopped, there is no snapshot to be had; the status says so.
         if log.is_crowded() && behind >= ENTRIES_KEPT {
             let _ = raft.trigger().snapshot().await;
-        }
-        if !settled {
-            Runtime::sleep(SETTLE_PAUSE).await;
         }
         if metrics.changed().await.is_err() {
             return;
