@@ -68,7 +68,7 @@ pub struct Options {
     pub join: Vec<String>,
     /// What all nodes of the cluster share; may be empty where all of them are on this machine.
     pub cluster_secret: String,
-    /// Event loops; one for each core unless set.
+    /// Event loops.
     pub threads: usize,
     /// Failure domain.
     pub zone: String,

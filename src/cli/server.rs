@@ -65,7 +65,7 @@ pub(super) struct Args {
     /// Data directory
     #[arg(long, default_value = "ringfort-data", env = "RINGFORT_DATA_DIR", help_heading = NODE)]
     data_dir: PathBuf,
-    /// Event loops [default: one for each core]
+    /// Event loops [default: one for each core but one, which is left to the cluster's own work]
     #[arg(long, env = "RINGFORT_THREADS", help_heading = NODE)]
     threads: Option<usize>,
     /// Memory for data, as in 512mb or 4gb; 0 sets no limit
@@ -104,6 +104,7 @@ fn options(args: Args) -> Result<Options, String> {
         return Err(format!("--shards {}: give a power of two, at most 16384", args.shards));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(cores - 1).max(1);
     Ok(Options {
         bind: args.bind,
         cluster_port: above(args.cluster_port, 1_000, "cluster-port")?,
@@ -114,7 +115,7 @@ fn options(args: Args) -> Result<Options, String> {
         data_dir: args.data_dir,
         join: args.join,
         cluster_secret: args.cluster_secret,
-        threads: args.threads.unwrap_or(cores).max(1),
+        threads,
         zone: args.zone,
         weight: args.weight,
         cluster: Settings {

@@ -86,7 +86,7 @@ pub struct Settings {
     pub announce_host: String,
     /// The data directory, at start.
     pub data_dir: String,
-    /// Event loops, at start; 0: one for each core.
+    /// Event loops, at start; 0: one for each core but one.
     pub threads: usize,
     /// Nodes of the cluster to join with spaces between, at start.
     pub join: String,

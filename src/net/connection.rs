@@ -7,7 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::AsRawFd,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
@@ -265,6 +265,9 @@ fn put(reply: Reply, unsent: &mut VecDeque<Bytes>) {
 /// Serves a connection until it ends.
 pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut reads: OwnedReadHalf) {
     let this = &*connection;
+    // Made once, and again when they were used: each registers itself under a lock.
+    let mut resume = pin!(this.resume.notified());
+    let mut wake = pin!(this.shared.wake.notified());
     loop {
         let wants = this.wants_input();
         let owes = !this.unsent.borrow().is_empty();
@@ -287,12 +290,13 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut rea
                 of.mark(&this.dirty, this.key);
                 tokio::task::yield_now().await;
             }
-            () = this.resume.notified() => {
+            () = &mut resume => {
+                resume.set(this.resume.notified());
                 if this.wants_input() && !this.input.borrow().is_empty() {
                     this.run(&of, &[]);
                 }
             }
-            () = this.shared.wake.notified() => {}
+            () = &mut wake => wake.set(this.shared.wake.notified()),
         }
         if this.is_over() {
             break;

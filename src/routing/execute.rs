@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 use super::{Request, Router, frame::Written};
 use crate::{
     commands::{CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch},
+    env::Now,
+    node::Node,
     store::{Access, Db, Key, Locked, Role, Shard},
 };
 
@@ -48,21 +50,20 @@ impl Router {
         keys: &[Key<'_>],
         out: &mut Reply,
     ) -> Executed {
-        let shard = self.node.store.shard_of(keys[0].slot);
-        let (node, settings) = (self.node.clone(), self.settings.clone());
         let (random, access) = (self.dice.roll(), self.access(request));
-        let mut guard = node.store.lock(shard);
-        if !self.serves(&guard, request) {
+        let Self { node, settings, now, logged, .. } = self;
+        let mut guard = node.store.lock(node.store.shard_of(keys[0].slot));
+        if !serves(node, *now, &guard, request) {
             return Executed::NotServing;
         }
         let before = guard.core.log.end();
         let slots = node.store.slots_per_shard();
         let mut locked = [&mut *guard];
-        let db = Db::new(Locked::new(&mut locked, slots), request.db, self.now.wall, access);
+        let db = Db::new(Locked::new(&mut locked, slots), request.db, now.wall, access);
         let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
         dispatch::run(handler, &mut cx, request.args);
         let mut written = Written::new();
-        self.settle(&mut guard, before, &mut written);
+        *logged |= settle(node, &mut guard, before, &mut written);
         Executed::Done(written)
     }
 
@@ -78,7 +79,7 @@ impl Router {
         ids.sort_unstable();
         ids.dedup();
         let mut guards: SmallVec<[_; 8]> = ids.iter().map(|id| node.store.lock(*id)).collect();
-        if !guards.iter().all(|shard| self.serves(shard, request)) {
+        if !guards.iter().all(|shard| serves(&node, self.now, shard, request)) {
             return Executed::NotServing;
         }
         let before: SmallVec<[_; 8]> = guards.iter().map(|shard| shard.core.log.end()).collect();
@@ -90,7 +91,7 @@ impl Router {
         dispatch::run(handler, &mut cx, request.args);
         let mut written = Written::new();
         for (guard, before) in guards.iter_mut().zip(before) {
-            self.settle(guard, before, &mut written);
+            self.logged |= settle(&node, guard, before, &mut written);
         }
         Executed::Done(written)
     }
@@ -125,28 +126,12 @@ impl Router {
                 }
             };
             debug_assert!(done != Done::Changed, "a command without a key logs its own effects");
-            self.settle(&mut guard, before, &mut written);
+            self.logged |= settle(&node, &mut guard, before, &mut written);
             replies.push(part.into_bytes());
             weights.push(guard.len(request.db));
         }
         super::spread::combine(request, &replies, &weights, out, self.dice.roll());
         Executed::Done(written)
-    }
-
-    /// Notes what a shard has become, before it is unlocked: how far its log reaches now, and what has expired.
-    pub(super) fn settle(&mut self, shard: &mut Shard, before: Offset, written: &mut Written) {
-        let end = shard.core.log.end();
-        if end != before {
-            written.push((shard.core.id, shard.core.epoch, end));
-            if shard.core.log.is_kept() {
-                self.node.store.note_growth(shard.core.id);
-                self.logged = true;
-            }
-        }
-        if shard.core.expired > 0 {
-            self.node.stats.expired.add(std::mem::take(&mut shard.core.expired).into());
-        }
-        self.node.store.settle(shard);
     }
 
     fn access(&mut self, request: &Request<'_>) -> Access {
@@ -160,12 +145,31 @@ impl Router {
             silent: request.silent,
         }
     }
+}
 
-    fn serves(&self, shard: &Shard, request: &Request<'_>) -> bool {
-        match shard.core.role {
-            Role::Primary => self.node.lease.holds(self.now.boot),
-            Role::Replica => request.replica,
-            Role::Absent | Role::Sealed => false,
+/// Notes what a shard has become, before it is unlocked: how far its log reaches now, and what has expired. Returns
+/// whether there is something for replication.
+pub(super) fn settle(node: &Node, shard: &mut Shard, before: Offset, written: &mut Written) -> bool {
+    let end = shard.core.log.end();
+    let mut logged = false;
+    if end != before {
+        written.push((shard.core.id, shard.core.epoch, end));
+        if shard.core.log.is_kept() {
+            node.store.note_growth(shard.core.id);
+            logged = true;
         }
+    }
+    if shard.core.expired > 0 {
+        node.stats.expired.add(std::mem::take(&mut shard.core.expired).into());
+    }
+    node.store.settle(shard);
+    logged
+}
+
+fn serves(node: &Node, now: Now, shard: &Shard, request: &Request<'_>) -> bool {
+    match shard.core.role {
+        Role::Primary => node.lease.holds(now.boot),
+        Role::Replica => request.replica,
+        Role::Absent | Role::Sealed => false,
     }
 }

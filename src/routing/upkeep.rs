@@ -5,7 +5,7 @@
 
 use ringfort_cluster::ShardId;
 
-use super::{Router, frame::Written};
+use super::{Router, execute, frame::Written};
 use crate::store::{Access, Eviction, Policy, Role, Rules};
 
 /// Keys that may be given up, or looked for in vain, in one step: for a command, or by the loop in between.
@@ -83,7 +83,7 @@ impl Router {
         }
         let before = shard.core.log.end();
         let more = shard.expire(self.now.wall, EXPIRY_BUDGET);
-        self.settle(&mut shard, before, &mut Written::new());
+        self.logged |= execute::settle(&node, &mut shard, before, &mut Written::new());
         more
     }
 }
