@@ -10,6 +10,7 @@ mod tests;
 
 use std::time::Duration;
 
+use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::{Args, Parsed, Parser, Resp, Span, reply};
 
 pub use self::output::{Hole, Output};
@@ -29,6 +30,9 @@ pub const HOLES_LIMIT: usize = 4096;
 /// Bytes that a connection may be owed before its next request is read.
 pub const OUTPUT_LIMIT: usize = 64 << 20;
 
+/// Epochs of one shard of which a connection remembers how far it wrote, until it asks by WAIT.
+const EPOCHS_LIMIT: usize = 4;
+
 /// What an event loop does for a session that waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Later {
@@ -45,7 +49,7 @@ pub struct Session {
     pub client: Client,
     /// What it is to be sent.
     pub output: Output,
-    /// How far its writes reached in the logs of their shards: what WAIT waits for.
+    /// How far its writes reached in the logs of their shards, in each epoch: what WAIT waits for. In order.
     pub written: Written,
     key: ConnKey,
     /// The reply that the next command waits for.
@@ -238,6 +242,7 @@ impl Session {
                     let hole = self.output.leave_hole(discard);
                     self.blocked_on = Some(hole);
                     router.wait(Origin::Client { conn: self.key, hole }, what, &self.written);
+                    self.forget_older_epochs();
                 }
             }
             return;
@@ -310,14 +315,32 @@ impl Session {
 
     fn note_written(&mut self, written: &Written) {
         for (shard, epoch, offset) in written {
-            match self.written.binary_search_by_key(shard, |known| known.0) {
-                Ok(index) => {
-                    let known = &mut self.written[index];
-                    (known.1, known.2) = (known.1, known.2).max((*epoch, *offset));
+            let place = self.written.binary_search_by_key(&(*shard, *epoch), |known| (known.0, known.1));
+            match place {
+                Ok(index) => self.written[index].2 = self.written[index].2.max(*offset),
+                Err(index) => {
+                    self.written.insert(index, (*shard, *epoch, *offset));
+                    self.bound_epochs(*shard);
                 }
-                Err(index) => self.written.insert(index, (*shard, *epoch, *offset)),
             }
         }
+    }
+
+    /// Of the oldest epochs of a shard whose writes nobody asked for in time, remembers only that they count as lost.
+    fn bound_epochs(&mut self, shard: ShardId) {
+        let first = self.written.partition_point(|known| known.0 < shard);
+        let end = self.written.partition_point(|known| known.0 <= shard);
+        if end - first > EPOCHS_LIMIT {
+            self.written.remove(first);
+            self.written[first].2 = Offset(u64::MAX);
+        }
+    }
+
+    /// Forgets what was written in epochs before the newest of each shard: the client is being told what became of it.
+    fn forget_older_epochs(&mut self) {
+        let newest: Written =
+            self.written.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::last).copied().collect();
+        self.written = newest;
     }
 }
 
