@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use ringfort::{
-    commands::{Command, Gather, Spread, families},
+    commands::{Command, Flags, Gather, Spread, families},
     ops::{exposition, metrics::METRICS},
 };
 
@@ -48,7 +48,9 @@ fn over_nodes(command: &Command) -> &'static str {
     match command.spread {
         _ if command.keys.is_empty() && matches!(command.spread, Spread::Together) => "",
         Spread::Together if command.keys.len() == 1 && is_single(command) => "one key",
-        Spread::Together => "refused; use a hash tag",
+        Spread::Together if command.flags.has(Flags::WRITE) => "run on copies, changed where unchanged",
+        Spread::Together => "run on copies, not atomic",
+        Spread::Refused => "refused; use a hash tag",
         Spread::Keys(
             Gather::PerKey | Gather::Sum | Gather::Min | Gather::AllOk | Gather::Concat | Gather::AnyOne,
         ) => "each node its keys, not atomic",

@@ -23,6 +23,13 @@ use support::server::{Server, wait_until};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Resp3, Protocol::Resp2];
 
+/// Scripts that hold on one node only, and why.
+const ONE_NODE: [(&str, &str); 3] = [
+    ("key::object", "CONFIG SET reaches the node that is asked"),
+    ("server::info", "INFO tells of the node that is asked"),
+    ("string::msetnx", "MSETNX over several nodes is refused"),
+];
+
 /// The server of this process, started by the first test that needs it; the lock lets scripts run one at a time.
 type Shared = Arc<Mutex<Option<Server>>>;
 
@@ -32,7 +39,9 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let bless = std::env::var("RINGFORT_BLESS").is_ok_and(|value| value == "1");
     let server = Shared::default();
-    let trials = scripts().into_iter().map(|(name, path)| {
+    let one_node = std::env::var("RINGFORT_TEST_SERVER").as_deref() != Ok("cluster");
+    let holds = |name: &str| one_node || ONE_NODE.iter().all(|(only, _)| name != *only);
+    let trials = scripts().into_iter().filter(|(name, _)| holds(name)).map(|(name, path)| {
         let server = Arc::clone(&server);
         Trial::test(name, move || Ok(with_server(&server, |server| check_or_bless(server, &path, bless))?))
     });

@@ -32,6 +32,7 @@ mod random;
 pub mod rebuild;
 pub mod reply;
 mod scan;
+pub(crate) mod scratch;
 mod server;
 pub mod session;
 mod sets;
@@ -291,8 +292,11 @@ bits! {
 /// their shards are locked together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
-    /// It is refused with an error that says why.
+    /// The values of its keys are fetched to the node that was asked, it is run on these copies, and what it changed
+    /// is changed where the keys live, if they are still what was fetched: not atomic.
     Together,
+    /// It is refused with an error that says why.
+    Refused,
     /// Each node runs the command with the keys that it has, and the replies are put together.
     Keys(Gather),
     /// Every node runs it on all that it has, and the replies are put together.

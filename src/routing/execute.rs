@@ -134,7 +134,7 @@ impl Router {
         Executed::Done(written)
     }
 
-    fn access(&mut self, request: &Request<'_>) -> Access {
+    pub(super) fn access(&mut self, request: &Request<'_>) -> Access {
         let lfu = self.settings.policy.is_lfu();
         Access {
             now: self.now.wall,

@@ -13,6 +13,7 @@
 //! connection for one shard are also *run* in their order: while one of them is under way elsewhere or waits, later
 //! ones follow it on the same link or wait behind it.
 
+mod assemble;
 mod carry;
 mod execute;
 pub mod frame;
@@ -37,7 +38,7 @@ use smallvec::SmallVec;
 pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
-    commands::{Command, CommandError, Flags, Run, Spread},
+    commands::{Command, CommandError, Flags, Run, Spread, scratch::Scratch},
     config::Settings,
     env::{Now, random::Dice},
     node::Node,
@@ -238,6 +239,8 @@ pub struct Router {
     gathers: Slab<spread::Gathering>,
     waits: Vec<wait::Wait>,
     jobs: Slab<steps::Job>,
+    /// Where commands run on copies; made when one first does.
+    scratch: Option<Box<Scratch>>,
     unresolved: HashMap<(ConnKey, ShardId), Unresolved, FxBuildHasher>,
     dice: Dice,
 }
@@ -271,6 +274,7 @@ impl Router {
             gathers: Slab::new(),
             waits: Vec::new(),
             jobs: Slab::new(),
+            scratch: None,
             unresolved: HashMap::default(),
             dice: Dice::new(seed),
         };

@@ -54,7 +54,8 @@ impl Router {
             Spread::Everywhere(gather) => self.spread_everywhere(origin, request, gather),
             Spread::Carry => self.carry(origin, request, keys),
             Spread::Cursor => self.scan(origin, request),
-            Spread::Together => {
+            Spread::Together => self.assemble(origin, request, keys),
+            Spread::Refused => {
                 let text = format!(
                     "CROSSSLOT The keys of '{}' are on different nodes; give them a common hash tag, \
                      as in {{tag}}key, to use them together",
@@ -160,7 +161,7 @@ pub(super) fn combine(
 ) {
     let how = match request.command.spread {
         Spread::Everywhere(gather) | Spread::Keys(gather) => gather,
-        Spread::Together | Spread::Carry | Spread::Cursor => Gather::AllOk,
+        Spread::Together | Spread::Refused | Spread::Carry | Spread::Cursor => Gather::AllOk,
     };
     put_together(how, replies, weights, out, random);
 }

@@ -6,7 +6,10 @@
 
 use ringfort_protocol::OwnedArgs;
 
-use super::{Origin, Owned, PeerIndex, Request, Router, carry::Carrying, frame::Written, scan::Scanning};
+use super::{
+    Origin, Owned, PeerIndex, Request, Router, assemble::Assembling, carry::Carrying, frame::Written,
+    scan::Scanning,
+};
 use crate::{
     clients::Door,
     commands::{Command, CommandError, Reply},
@@ -20,6 +23,25 @@ const NO_PEER: PeerIndex = PeerIndex::MAX;
 pub(super) enum Job {
     Scan(Scanning),
     Carry(Carrying),
+    Assemble(Box<Assembling>),
+}
+
+impl Job {
+    fn asked(&mut self) -> &mut Asked {
+        match self {
+            Self::Scan(scanning) => &mut scanning.asked,
+            Self::Carry(carrying) => &mut carrying.asked,
+            Self::Assemble(assembling) => &mut assembling.asked,
+        }
+    }
+
+    fn into_asked(self) -> Asked {
+        match self {
+            Self::Scan(scanning) => scanning.asked,
+            Self::Carry(carrying) => carrying.asked,
+            Self::Assemble(assembling) => assembling.asked,
+        }
+    }
 }
 
 /// What all jobs have.
@@ -41,12 +63,8 @@ impl Router {
     }
 
     /// Sends the next step of a job to where it is to be run.
-    pub(super) fn step(&mut self, job: Job, command: &'static Command, db: u8, args: &OwnedArgs) {
-        let asked = match &job {
-            Job::Scan(scanning) => &scanning.asked,
-            Job::Carry(carrying) => &carrying.asked,
-        };
-        let Owned { resp, silent, .. } = asked.request;
+    pub(super) fn step(&mut self, mut job: Job, command: &'static Command, db: u8, args: &OwnedArgs) {
+        let Owned { resp, silent, .. } = job.asked().request;
         let args = args.as_args();
         let request = Request { command, args, db, resp, silent, door: Door::Client, replica: false };
         let origin = Origin::Step(self.jobs.insert(job));
@@ -58,16 +76,12 @@ impl Router {
     /// A step has ended: its job goes on, or ends with the step's error.
     pub(super) fn end_step(&mut self, job: usize, reply: Vec<u8>, written: Written) {
         let Some(mut job) = self.jobs.try_remove(job) else { return };
-        let asked = match &mut job {
-            Job::Scan(scanning) => &mut scanning.asked,
-            Job::Carry(carrying) => &mut carrying.asked,
-        };
-        asked.written.extend(written);
+        job.asked().written.extend(written);
         match job {
-            Job::Scan(scanning) if reply.starts_with(b"-") => self.end_job(scanning.asked, reply),
-            Job::Carry(carrying) if reply.starts_with(b"-") => self.end_job(carrying.asked, reply),
+            job if reply.starts_with(b"-") => self.end_job(job.into_asked(), reply),
             Job::Scan(scanning) => self.scan_goes_on(scanning, &reply),
             Job::Carry(carrying) => self.carry_goes_on(carrying, &reply),
+            Job::Assemble(assembling) => self.assemble_goes_on(assembling, &reply),
         }
     }
 

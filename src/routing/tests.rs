@@ -466,6 +466,58 @@ fn a_step_that_nobody_can_run_ends_the_job_with_its_error() {
 }
 
 #[test]
+fn values_of_several_nodes_are_brought_together() {
+    let mut cluster = Cluster::new(3);
+    let (a, b, c) = (key_of(0, 0), key_of(1, 0), key_of(2, 0));
+    for (node, fill) in
+        [(0, format!("sadd {a} x y z")), (1, format!("sadd {b} y z")), (2, format!("append {c} z"))]
+    {
+        cluster.run(node, &fill);
+    }
+    assert!(cluster.run(1, &format!("sunion {a} {c}")).starts_with("-WRONGTYPE "));
+    for node in 0..3 {
+        assert_eq!(cluster.run(node, &format!("sintercard 2 {a} {b}")), ":2 ");
+        assert_eq!(cluster.run(node, &format!("sdiff {a} {b}")), "*1 $1 x ");
+        assert_eq!(cluster.run(node, &format!("sdiffstore {c} {a} {b}")), ":1 ");
+        assert_eq!(cluster.run(node, &format!("smembers {c}")), "*1 $1 x ");
+        assert_eq!(cluster.run(node, &format!("smove {a} {c} y")), ":1 ");
+        assert_eq!(cluster.run(node, &format!("smismember {a} y x")), "*2 :0 :1 ");
+        assert_eq!(cluster.run(node, &format!("smove {c} {a} y")), ":1 ");
+        assert_eq!(cluster.run(node, &format!("scard {c}")), ":1 ");
+        assert!(cluster.run(node, &format!("msetnx {a} 1 {b} 2")).starts_with("-CROSSSLOT "));
+        assert_eq!(cluster.run(node, &format!("lmove {}1 {}1 left right", a, b)), "$-1 ");
+    }
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn what_changes_while_values_are_brought_together_is_seen() {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("rpush {source} a b"));
+    cluster.run(0, &format!("rpush {target} z"));
+    // The source changes when the element is at the target already; then the target, before it is there.
+    for (change, owner, at, from, to) in [
+        ("lpush S c", 1, 2, "*2 $1 a $1 b ", "*2 $1 z $1 c "),
+        ("rpush T d", 2, 1, "*1 $1 b ", "*4 $1 z $1 c $1 d $1 a "),
+    ] {
+        cluster.feed(0, &format!("lmove {source} {target} left right"));
+        let mut applied = 0;
+        cluster.settle_with(|cluster, command| {
+            applied += i32::from(command.windows(11).any(|part| part == b"carry.apply"));
+            if applied == at {
+                applied = 100;
+                cluster.feed(owner, &change.replace('S', &source).replace('T', &target));
+            }
+        });
+        assert!(cluster.replies(0).starts_with("$1 "));
+        assert_eq!(cluster.run(0, &format!("lrange {source} 0 -1")), from);
+        assert_eq!(cluster.run(0, &format!("lrange {target} 0 -1")), to);
+    }
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn a_node_that_is_cut_off_soon_refuses_what_waits_and_gives_up_what_others_owe() {
     let mut cluster = Cluster::new(3);
     let (mine, theirs) = (key_of(0, 0), key_of(1, 0));

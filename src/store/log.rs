@@ -125,6 +125,13 @@ impl Log {
     }
 }
 
+/// Appends the record of an effect that is encoded already, as [`records`] returns it.
+pub fn put_encoded(out: &mut Vec<u8>, db: u8, command: &[u8]) {
+    out.extend((1 + command.len() as u32).to_le_bytes());
+    out.push(db);
+    out.extend(command);
+}
+
 /// Appends the record of the effect that is made of `args`, in database `db`.
 pub fn put_record<'a>(
     out: &mut impl for<'b> Extend<&'b u8>,

@@ -112,6 +112,11 @@ impl Core {
         let by = &mut self.used_by[usize::from(db)];
         *by = *by + after - before;
     }
+
+    /// Drops the large values that were removed, here and now.
+    pub fn drop_now(&mut self) {
+        self.dropped.clear();
+    }
 }
 
 /// The tables of a database without keys.

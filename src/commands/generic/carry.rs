@@ -1,4 +1,4 @@
-//! The steps by which a value goes to a key on another node: what the router sends to the owners of the two keys.
+//! The steps by which values go to other nodes and changes come back: what the router sends to the owners of keys.
 //!
 //! Clients cannot call these. The value travels as the records that rebuild it, under its new name; its fingerprint
 //! is the hash of these, by which the source is removed only if it is still what was carried.
@@ -56,11 +56,7 @@ pub(crate) static PLACE: Command = Command {
         if entry.remove() {
             entry.log(&[b"DEL", key.bytes]);
         }
-        let mark = cx.out.mark();
-        each(args.at(3), key, |handler, args| {
-            dispatch::run(handler, cx, args);
-            cx.out.rewind(mark);
-        })?;
+        replay(cx, key, args.at(3))?;
         cx.out.flag(true);
         Ok(Done::Logged)
     }),
@@ -89,22 +85,67 @@ pub(crate) static DROP: Command = Command {
     ..Command::BASE
 };
 
+/// `carry.apply key fingerprint effects`: changes a key as a command did to a copy of it, if it still has the value
+/// with this fingerprint, or none where the fingerprint is empty. Replies 1, or 0 if it has another one.
+pub(crate) static APPLY: Command = Command {
+    name: "carry.apply",
+    arity: 4,
+    flags: Flags::WRITE.and(Flags::DENYOOM),
+    keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::UPDATE))],
+    run: Run::Data(|cx, args| {
+        let key = cx.key(0);
+        each(args.at(3), key, |_, _| ())?;
+        let mut number = itoa::Buffer::new();
+        let now = records(cx, key.bytes).map(|records| fingerprint(&records));
+        let unchanged = now.map_or("", |now| number.format(now)).as_bytes() == args.at(2);
+        if unchanged {
+            replay(cx, key, args.at(3))?;
+        }
+        cx.out.flag(unchanged);
+        Ok(if unchanged { Done::Logged } else { Done::Unchanged })
+    }),
+    ..Command::BASE
+};
+
 /// What tells one value, with its deadline, from another.
 pub(crate) fn fingerprint(records: &[u8]) -> u64 {
     xxh3_64(records)
 }
 
 /// The records that give `name` the value and the deadline of the command's first key.
-fn records(cx: &Cx<'_>, name: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn records(cx: &Cx<'_>, name: &[u8]) -> Option<Vec<u8>> {
     let entry = cx.db.peek(cx.key(0))?;
     let mut records = Vec::new();
     rebuild::records(cx.db.number, name, entry.value(), entry.deadline(), &mut records);
     Some(records)
 }
 
+/// Runs the commands in `records`, each of which works on `key` alone.
+pub(crate) fn replay(cx: &mut Cx<'_>, key: Key<'_>, records: &[u8]) -> Result<(), CommandError> {
+    let mark = cx.out.mark();
+    each(records, key, |handler, args| {
+        dispatch::run(handler, cx, args);
+        cx.out.rewind(mark);
+    })
+}
+
+/// The key that a record names.
+pub(crate) fn key_of(record: &[u8]) -> Result<Vec<u8>, CommandError> {
+    let mut spans = Vec::new();
+    let parsed = Parser::new().parse(record, &mut spans, &Default::default());
+    let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
+    let args = Args::new(record, &spans);
+    let mut keys = commands::resolve(args)?.keys.iter().flat_map(|spec| spec.indices(args));
+    keys.next().map(|index| args.at(index).to_vec()).ok_or_else(broken)
+}
+
+/// What is said of records that no node makes.
+pub(crate) fn broken() -> CommandError {
+    CommandError::other("ERR a value came from another node in a form that makes no sense")
+}
+
 /// Passes the commands in `records` to `visit`, if each is one that works on `key` alone.
 fn each(records: &[u8], key: Key<'_>, mut visit: impl FnMut(Handler, Args<'_>)) -> Result<(), CommandError> {
-    let broken = || CommandError::other("ERR a value came from another node in a form that makes no sense");
     let (mut spans, mut read) = (Vec::new(), 0);
     for (_, record) in log::records(records) {
         read += 5 + record.len();

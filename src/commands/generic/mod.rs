@@ -51,4 +51,5 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 4] = [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP];
+pub(super) static INTERNAL: [&Command; 5] =
+    [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP, &carry::APPLY];

@@ -210,7 +210,7 @@ pub(super) const MSETNX: Command = Command {
     name: "msetnx",
     summary: "Sets the string values of several keys if none of them is there yet",
     keys: &[KeySpec::range(1, -1, 2, KeyFlags::OW.and(KeyFlags::INSERT))],
-    spread: Spread::Together,
+    spread: Spread::Refused,
     run: Run::Data(|cx, args| {
         check_pairs(args, "msetnx")?;
         let absent = cx.keys.iter().all(|&key| cx.db.peek(key).is_none());

@@ -1,0 +1,135 @@
+//! Runs a command on copies of its keys' values, away from the shards: for commands that need values of several nodes
+//! together.
+//!
+//! Since every effect names exactly one key, what a command did to its copies can be told key by key, and applied
+//! where each key lives ([`super::generic::carry::APPLY`]).
+
+use ringfort_cluster::{Offset, SLOTS, ShardId};
+use ringfort_protocol::{Args, Resp};
+
+use super::{
+    Command, CommandError, Cx, Limits, Reply, Run, dispatch,
+    generic::carry::{self, fingerprint},
+};
+use crate::store::{Access, Db, Key, Locked, Shard, log};
+
+/// A shard of all slots that is empty between two commands.
+pub struct Scratch(Shard);
+
+/// What a command is run with.
+pub struct Given<'a> {
+    /// The command.
+    pub command: &'static Command,
+    /// Its arguments, the name included.
+    pub args: Args<'a>,
+    /// The client's database.
+    pub db: u8,
+    /// The version of RESP that the client speaks.
+    pub resp: Resp,
+    /// Its distinct keys, and of each the records that rebuild its value under its own name; `None`: it has none.
+    pub values: &'a [(Key<'a>, Option<Vec<u8>>)],
+    /// The time and how keys are marked.
+    pub access: Access,
+    /// Sizes and thresholds.
+    pub limits: &'a Limits,
+    /// What keys are hashed with.
+    pub hash_seed: u64,
+    /// 64 random bits.
+    pub random: u64,
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its reply, or its error.
+    pub reply: Vec<u8>,
+    /// The keys that it changed, in the order in which it named them.
+    pub changes: Vec<Change>,
+}
+
+/// What a command did to one of its keys.
+#[derive(Debug)]
+pub struct Change {
+    /// Which of its distinct keys.
+    pub key: usize,
+    /// The effects, as records.
+    pub effects: Vec<u8>,
+    /// The [fingerprint] of the value afterwards; `None`: there is none.
+    pub after: Option<u64>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        let mut shard = Shard::new(ShardId(0), SLOTS);
+        shard.core.log.keep(usize::MAX);
+        Self(shard)
+    }
+}
+
+impl Scratch {
+    /// Runs a command of data.
+    pub fn run(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
+        let outcome = self.run_and_leave(given);
+        let mut locked = [&mut self.0];
+        let mut db = Db::new(Locked::new(&mut locked, SLOTS), given.db, 0, given.access);
+        for (key, _) in given.values {
+            db.edit(*key).remove();
+        }
+        self.0.core.drop_now();
+        self.0.core.log.restart(Offset(0));
+        outcome
+    }
+
+    fn run_and_leave(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
+        let Run::Data(handler) = given.command.run else {
+            return Err(CommandError::other("ERR the command does not work on keys"));
+        };
+        let (args, seed) = (given.args, given.hash_seed);
+        for (key, records) in given.values {
+            if let Some(records) = records {
+                let keys = &[*key];
+                self.with(given, keys, &mut Reply::default(), |cx| carry::replay(cx, *key, records))?;
+            }
+        }
+        let begin = self.0.core.log.end();
+        let indices = given.command.keys.iter().flat_map(|spec| spec.indices(args));
+        let keys: Vec<Key<'_>> = indices.map(|index| Key::new(args.at(index), seed)).collect();
+        let mut reply = Reply::new(given.resp);
+        self.with(given, &keys, &mut reply, |cx| dispatch::run(handler, cx, args));
+        let log = self.0.core.log.read(begin, usize::MAX).unwrap_or_default();
+        Ok(Outcome { reply: reply.into_bytes(), changes: self.changes(given, &log)? })
+    }
+
+    /// Sorts effects by the keys that they name.
+    fn changes(&mut self, given: &Given<'_>, log: &[u8]) -> Result<Vec<Change>, CommandError> {
+        let mut changes: Vec<Change> = Vec::new();
+        for (db, record) in log::records(log) {
+            let name = carry::key_of(record)?;
+            let key = given.values.iter().position(|(key, _)| key.bytes == name).ok_or_else(carry::broken)?;
+            let index = changes.iter().position(|change| change.key == key).unwrap_or_else(|| {
+                changes.push(Change { key, effects: Vec::new(), after: None });
+                changes.len() - 1
+            });
+            log::put_encoded(&mut changes[index].effects, db, record);
+        }
+        for change in &mut changes {
+            let keys = &[given.values[change.key].0];
+            change.after = self.with(given, keys, &mut Reply::default(), |cx| {
+                carry::records(cx, keys[0].bytes).map(|records| fingerprint(&records))
+            });
+        }
+        Ok(changes)
+    }
+
+    fn with<R>(
+        &mut self,
+        given: &Given<'_>,
+        keys: &[Key<'_>],
+        out: &mut Reply,
+        work: impl FnOnce(&mut Cx<'_>) -> R,
+    ) -> R {
+        let mut locked = [&mut self.0];
+        let db = Db::new(Locked::new(&mut locked, SLOTS), given.db, given.access.now, given.access);
+        work(&mut Cx { db, keys, out, random: given.random, limits: given.limits })
+    }
+}

@@ -1,0 +1,182 @@
+//! Commands that need the values of several nodes together: fetched, run on copies, and applied where the keys live.
+//!
+//! All values are fetched to the node that was asked, one after the other, and the command runs on these copies
+//! ([`Scratch`](crate::commands::scratch::Scratch)). What only reads is answered. What changed a key is changed at its
+//! owner, if the key still has the value that was fetched; if not, all begins anew. A move between two keys changes the
+//! last key first, so that a node which fails in between leaves an element at both rather than at none; where the other
+//! key has changed meanwhile, the first change is taken back.
+
+use ringfort_protocol::OwnedArgs;
+
+use super::{
+    Origin, Request, Router,
+    steps::{Asked, Job, NONSENSE, body},
+};
+use crate::{
+    commands::{
+        CommandError,
+        generic::carry::{APPLY, CARRY_LIMIT, FETCH, fingerprint},
+        scratch::{Change, Given},
+    },
+    store::{Key, log},
+};
+
+/// How often a command is run anew because its keys change meanwhile, before it is given up.
+const ATTEMPTS: u8 = 8;
+
+/// A command whose values are on their way.
+#[derive(Debug)]
+pub(super) struct Assembling {
+    pub(super) asked: Asked,
+    /// Where its distinct keys are among its arguments.
+    keys: Vec<usize>,
+    /// Of the first of them, the records that rebuild their values, if they have any.
+    values: Vec<Option<Vec<u8>>>,
+    /// Once it has run: its reply, and what is still to be changed, the next one last.
+    reply: Vec<u8>,
+    changes: Vec<Change>,
+    /// What has been changed.
+    changed: Option<Change>,
+    stage: Stage,
+    attempts: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Fetch,
+    Change,
+    TakeBack,
+}
+
+impl Router {
+    /// Begins to fetch the values that a command needs.
+    pub(super) fn assemble(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
+        let args = request.args;
+        let indices = request.command.keys.iter().flat_map(|spec| spec.indices(args));
+        let mut distinct: Vec<usize> = Vec::with_capacity(keys.len());
+        let mut seen = std::collections::HashSet::with_capacity(keys.len());
+        distinct.extend(indices.filter(|index| seen.insert(args.at(*index))));
+        let asked = self.take_on(origin, request);
+        self.fetch_next(Box::new(Assembling {
+            asked,
+            keys: distinct,
+            values: Vec::new(),
+            reply: Vec::new(),
+            changes: Vec::new(),
+            changed: None,
+            stage: Stage::Fetch,
+            attempts: 0,
+        }));
+    }
+
+    fn fetch_next(&mut self, mut job: Box<Assembling>) {
+        job.stage = Stage::Fetch;
+        let Some(index) = job.keys.get(job.values.len()) else { return self.run_on_copies(job) };
+        let key = job.asked.request.args.as_args().at(*index);
+        let args: OwnedArgs = [FETCH.name.as_bytes(), key, key].into_iter().collect();
+        let db = job.asked.request.db;
+        self.step(Job::Assemble(job), &FETCH, db, &args);
+    }
+
+    fn run_on_copies(&mut self, mut job: Box<Assembling>) {
+        let bytes: usize = job.values.iter().flatten().map(Vec::len).sum();
+        if bytes > CARRY_LIMIT {
+            let text = "ERR The values are too large to be brought together from several nodes; give their keys a \
+                        common hash tag, as in {tag}key";
+            return self.fail_job(job.asked, &CommandError::other(text));
+        }
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        let request = job.asked.request.as_request();
+        let seed = self.node.store.hash_seed;
+        let keys = job.keys.iter().map(|index| Key::new(request.args.at(*index), seed));
+        let values: Vec<_> = keys.zip(std::mem::take(&mut job.values)).collect();
+        let outcome = scratch.run(&Given {
+            command: request.command,
+            args: request.args,
+            db: request.db,
+            resp: request.resp,
+            values: &values,
+            access: self.access(&request),
+            limits: &self.settings.limits,
+            hash_seed: seed,
+            random: self.dice.roll(),
+        });
+        self.scratch = Some(scratch);
+        let values = values.into_iter().map(|(_, value)| value).collect();
+        match outcome {
+            Err(error) => self.fail_job(job.asked, &error),
+            Ok(outcome) => {
+                job.values = values;
+                (job.reply, job.changes) = (outcome.reply, outcome.changes);
+                job.changes.sort_by_key(|change| change.key);
+                self.change_next(job);
+            }
+        }
+    }
+
+    fn change_next(&mut self, mut job: Box<Assembling>) {
+        let Some(change) = job.changes.last() else { return self.end_job(job.asked, job.reply) };
+        let before = job.values[change.key].as_deref().map(fingerprint);
+        let args = apply(&job, change.key, before, &change.effects);
+        job.stage = Stage::Change;
+        let db = job.asked.request.db;
+        self.step(Job::Assemble(job), &APPLY, db, &args);
+    }
+
+    pub(super) fn assemble_goes_on(&mut self, mut job: Box<Assembling>, reply: &[u8]) {
+        match (job.stage, reply) {
+            (Stage::Fetch, b"$-1\r\n" | b"_\r\n") => {
+                job.values.push(None);
+                self.fetch_next(job);
+            }
+            (Stage::Fetch, _) => {
+                let Some(records) = body(reply) else { return self.fail_job(job.asked, &NONSENSE) };
+                job.values.push(Some(records.to_vec()));
+                self.fetch_next(job);
+            }
+            (Stage::Change, b":1\r\n") => {
+                job.changed = job.changes.pop();
+                self.change_next(job);
+            }
+            (Stage::Change, _) => self.take_back(job),
+            (Stage::TakeBack, b":1\r\n") => self.begin_anew(job),
+            (Stage::TakeBack, _) => {
+                let text = "ERR The keys were changed by others at the same time; the last key of the command has \
+                            been changed by it, and the others have not. Give them a common hash tag, as in {tag}key";
+                self.fail_job(job.asked, &CommandError::other(text));
+            }
+        }
+    }
+
+    /// A key has changed since it was fetched: what was changed by now is made as it was.
+    fn take_back(&mut self, mut job: Box<Assembling>) {
+        let Some(changed) = job.changed.take() else { return self.begin_anew(job) };
+        let name = job.asked.request.args.as_args().at(job.keys[changed.key]);
+        let db = job.asked.request.db;
+        let mut effects = Vec::new();
+        log::put_record(&mut effects, db, [&b"DEL"[..], name].into_iter());
+        effects.extend(job.values[changed.key].iter().flatten());
+        let args = apply(&job, changed.key, changed.after, &effects);
+        job.stage = Stage::TakeBack;
+        self.step(Job::Assemble(job), &APPLY, db, &args);
+    }
+
+    fn begin_anew(&mut self, mut job: Box<Assembling>) {
+        job.attempts += 1;
+        if job.attempts == ATTEMPTS {
+            let text = "ERR The keys go on changing while their values are brought together from several nodes; try \
+                        again, or give them a common hash tag, as in {tag}key";
+            return self.fail_job(job.asked, &CommandError::other(text));
+        }
+        job.values.clear();
+        self.fetch_next(job);
+    }
+}
+
+/// The step that changes a key which has this fingerprint.
+fn apply(job: &Assembling, key: usize, before: Option<u64>, effects: &[u8]) -> OwnedArgs {
+    let mut number = itoa::Buffer::new();
+    let before = before.map_or("", |before| number.format(before)).as_bytes();
+    let name = job.asked.request.args.as_args().at(job.keys[key]);
+    [APPLY.name.as_bytes(), name, before, effects].into_iter().collect()
+}
