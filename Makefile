@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults oracle cluster bless verify fix bench deny clean
+.PHONY: help setup run test faults oracle cluster bless verify fix bench peers deny clean
 
 CARGO ?= cargo
 # How many random commands `make oracle` compares; `make test` compares fewer.
@@ -47,8 +47,12 @@ fix: ## Formats, and applies the lints' own corrections
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged --quiet
 	$(CARGO) fmt --all
 
-bench: setup ## Runs the micro benchmarks
-	$(CARGO) bench --workspace
+bench: ## Runs the micro benchmarks
+	@$(CARGO) bench --workspace --quiet
+
+peers: setup ## Measures Ringfort and Redis side by side, and writes benches/peers/README.md (half an hour)
+	@$(CARGO) build --release --quiet
+	@exec benches/peers/run
 
 deny: ## Checks licences and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

@@ -5,12 +5,11 @@ RINGFORT_TEST_ADDR=host:port names a running server in place of the one node.
 """
 import dataclasses
 import os
-import time
 
 import pytest
 from redis.crc import key_slot
 
-from nodes import CLUSTER_DOOR, START_SECONDS, Cluster, Node, binary, free_port
+from nodes import CLUSTER_DOOR, Cluster, Node, binary, free_port
 
 SLOTS = 16384
 SHARDS = 256
@@ -30,13 +29,10 @@ def address(tmp_path_factory):
     with guard:
         node.run(binary())
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while not node.answers():
-                assert node.is_running() and time.monotonic() < deadline, node.logged()
-                time.sleep(0.02)
+            node.until_answers()
             yield node.address
         finally:
-            node.kill()
+            node.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Clusters of real node processes, for tests and for scripts/failover. Python's own library only.
+"""Clusters of real node processes, for tests, scripts/failover and benches/peers. Python's own library only.
 
 A `Cluster` starts nodes as a user would, one process each, and asks them how they are by RINGFORT STATUS: whoever
 waits, waits for a state that the nodes report. Whatever happens, `close` ends every process that was started.
@@ -132,11 +132,15 @@ class Node:
     def connect(self, timeout=10):
         return Connection(self.address, timeout, self.password)
 
+    def command(self, executable):
+        """What starts it, without the arguments that were given."""
+        password = ["--requirepass", self.password] if self.password else []
+        return [executable, "server", "--bind", self.address[0], "--port", str(self.address[1]),
+                "--data-dir", self.data, *password]
+
     def run(self, executable, *arguments):
         """Starts the process; it may end at once."""
-        password = ["--requirepass", self.password] if self.password else []
-        command = [*self.prefix, executable, "server", "--bind", self.address[0], "--port", str(self.address[1]),
-                   "--data-dir", self.data, *password, *self.arguments, *arguments]
+        command = [*self.prefix, *self.command(executable), *self.arguments, *arguments]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -147,6 +151,16 @@ class Node:
         with contextlib.suppress(OSError), self.connect(timeout=2) as connection:
             return connection("PING") == "PONG"
         return False
+
+    def until_answers(self):
+        """Waits until the process that was started answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if not self.is_running():
+                raise RuntimeError(f"{self.name} ended with status {self.process.returncode}:\n{self.logged()[-2000:]}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {START_SECONDS} s until {self.name} answers:\n{self.logged()[-2000:]}")
+            time.sleep(0.02)
 
     def logged(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -165,6 +179,11 @@ class Node:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    def close(self):
+        if self.is_running():
+            # A stopped process dies of SIGKILL all the same.
+            self.kill()
 
     def wait(self):
         """The exit code, once the process has ended."""
@@ -215,12 +234,7 @@ class Cluster:
             others = [other.name for other in self.nodes if other is not node]
             node.run(self.executable, *(["--join", ",".join(others)] if others else []))
         for node in nodes:
-            self.until(f"{node.name} answers", lambda: self.is_up(node), seconds=START_SECONDS)
-
-    def is_up(self, node):
-        if not node.is_running():
-            raise RuntimeError(f"{node.name} ended with status {node.process.returncode}:\n{node.logged()[-2000:]}")
-        return node.answers()
+            node.until_answers()
 
     def running(self):
         return [node for node in self.nodes if node.is_running()]
@@ -284,9 +298,7 @@ class Cluster:
 
     def close(self):
         for node in self.nodes:
-            if node.is_running():
-                # A stopped process dies of SIGKILL all the same.
-                node.kill()
+            node.close()
         for guard in self.guards:
             guard.close()
         shutil.rmtree(self.directory, ignore_errors=True)
