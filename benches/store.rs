@@ -34,8 +34,10 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
     for n in 0..ELEMENTS {
         let args = OwnedArgs::from_iter(["HSET", "hash", &format!("field:{n:04}"), "a value"]);
         hset.run(&store, args.as_args(), &mut reply);
-        let args = OwnedArgs::from_iter(["RPUSH", "list", &format!("element:{n:04}")]);
-        rpush.run(&store, args.as_args(), &mut reply);
+        for list in ["list", "queue"] {
+            let args = OwnedArgs::from_iter(["RPUSH", list, &format!("element:{n:04}")]);
+            rpush.run(&store, args.as_args(), &mut reply);
+        }
     }
     store
 });
@@ -136,10 +138,14 @@ fn hset_small(bencher: Bencher<'_, '_>) {
 /// Two commands: the list is as long after them as before.
 #[divan::bench]
 fn rpush_and_lpop_small(bencher: Bencher<'_, '_>) {
-    on_one_key(bencher, &[&["RPUSH", "list", "element:0000"], &["LPOP", "list"]], b"$12\r\nelement:0000\r\n");
+    on_one_key(
+        bencher,
+        &[&["RPUSH", "queue", "element:0000"], &["LPOP", "queue"]],
+        b"$12\r\nelement:0000\r\n",
+    );
 }
 
 #[divan::bench]
 fn lrange_small(bencher: Bencher<'_, '_>) {
-    on_one_key(bencher, &[&["LRANGE", "list", "-1", "-1"]], b"*1\r\n$12\r\nelement:0000\r\n");
+    on_one_key(bencher, &[&["LRANGE", "list", "0", "0"]], b"*1\r\n$12\r\nelement:0000\r\n");
 }

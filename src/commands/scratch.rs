@@ -14,10 +14,10 @@ use super::{
 use crate::store::{Access, Db, Key, Locked, Shard, log};
 
 /// A shard of all slots that is empty between two commands.
-pub struct Scratch(Shard);
+pub(crate) struct Scratch(Shard);
 
 /// What a command is run with.
-pub struct Given<'a> {
+pub(crate) struct Given<'a> {
     /// The command.
     pub command: &'static Command,
     /// Its arguments, the name included.
@@ -40,7 +40,7 @@ pub struct Given<'a> {
 
 /// What came of a command.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Its reply, or its error.
     pub reply: Vec<u8>,
     /// The keys that it changed, in the order in which it named them.
@@ -49,7 +49,7 @@ pub struct Outcome {
 
 /// What a command did to one of its keys.
 #[derive(Debug)]
-pub struct Change {
+pub(crate) struct Change {
     /// Which of its distinct keys.
     pub key: usize,
     /// The effects, as records.
@@ -68,7 +68,7 @@ impl Default for Scratch {
 
 impl Scratch {
     /// Runs a command of data.
-    pub fn run(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
+    pub(crate) fn run(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
         let outcome = self.run_and_leave(given);
         let mut locked = [&mut self.0];
         let mut db = Db::new(Locked::new(&mut locked, SLOTS), given.db, 0, given.access);

@@ -212,9 +212,7 @@ mod tests {
             let mut guard = self.store.lock(self.store.shard_of(key.slot));
             let mut locked = [&mut *guard];
             let locked = Locked::new(&mut locked, self.store.slots_per_shard());
-            let mut opened = Db::new(locked, db, self.rules.access.now, self.rules.access);
-            let result = work(&mut opened, key);
-            drop(opened);
+            let result = work(&mut Db::new(locked, db, self.rules.access.now, self.rules.access), key);
             self.store.settle(&mut guard);
             result
         }

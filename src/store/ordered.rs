@@ -154,14 +154,12 @@ impl<T: Item> Ordered<T> {
     /// Visits items in the order of their hashes, from `from` on, until at least `count` were visited and all that
     /// share the last hash. Returns the hash to go on from, or `None` at the end.
     pub fn scan<'a>(&'a self, from: u32, count: usize, mut visit: impl FnMut(&'a T)) -> Option<u32> {
-        let mut visited = 0;
         let mut last = None;
-        for item in self.iter_from(from) {
+        for (visited, item) in self.iter_from(from).enumerate() {
             if visited >= count && last != Some(item.hash()) {
                 return Some(item.hash());
             }
             visit(item);
-            visited += 1;
             last = Some(item.hash());
         }
         None
@@ -508,7 +506,7 @@ mod tests {
             }
             fn dooms(&mut self, item: &Number, note: &mut u64) -> bool {
                 *note = 1;
-                item.0 % 2 == 0
+                item.0.is_multiple_of(2)
             }
             fn takes(&mut self, item: Number) {
                 self.0.push(item.0);
