@@ -219,7 +219,7 @@ fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
         }
         at += 2;
     }
-    match cx.db.peek(cx.key(0)) {
+    match cx.db.inspect(cx.key(0)) {
         Some(entry) => cx.out.count(entry.heap_bytes()),
         None => cx.out.null(),
     }

@@ -157,6 +157,7 @@ impl EventLoop {
             self.with_router(|router| {
                 router.turn();
                 router.watch_lease();
+                router.publish();
             });
             let now = self.node.clock.boot();
             let (waiting, bytes) = self.router.borrow().held();

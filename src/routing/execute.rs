@@ -62,6 +62,7 @@ impl Router {
         let db = Db::new(Locked::new(&mut locked, slots), request.db, now.wall, access);
         let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
         dispatch::run(handler, &mut cx, request.args);
+        self.lookups.add(cx.db.lookups());
         let mut written = Written::new();
         *logged |= settle(node, &mut guard, before, &mut written);
         Executed::Done(written)
@@ -89,6 +90,7 @@ impl Router {
         let db = Db::new(locked, request.db, self.now.wall, access);
         let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
         dispatch::run(handler, &mut cx, request.args);
+        self.lookups.add(cx.db.lookups());
         let mut written = Written::new();
         for (guard, before) in guards.iter_mut().zip(before) {
             self.logged |= settle(&node, guard, before, &mut written);
@@ -118,7 +120,9 @@ impl Router {
             let db = Db::new(Locked::new(&mut locked, slots), request.db, self.now.wall, access);
             let mut part = Reply::new(request.resp);
             let mut cx = Cx { db, keys: &[], out: &mut part, random, limits: &settings.limits };
-            let done = match handler(&mut cx, request.args) {
+            let result = handler(&mut cx, request.args);
+            self.lookups.add(cx.db.lookups());
+            let done = match result {
                 Ok(done) => done,
                 Err(error) => {
                     out.error(&error);

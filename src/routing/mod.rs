@@ -44,7 +44,7 @@ use crate::{
     node::Node,
     session::{Hole, Later},
     slowlog::Stopwatch,
-    store::{Evictor, Key, Role},
+    store::{Evictor, Key, Lookups, Role},
 };
 
 /// Names a connection of this loop: a client's, or one by which a peer sends requests. Never used again.
@@ -225,6 +225,8 @@ pub struct Router {
     pub ran: bool,
     /// Whether something was written to a log since the loop last told replication.
     pub logged: bool,
+    /// What look-ups here have found since [`Router::publish`].
+    lookups: Lookups,
     /// Whether more memory is in use than may be, and the loop is to go on giving up keys.
     pub over_limit: bool,
     evictor: Evictor,
@@ -264,6 +266,7 @@ impl Router {
             peers: Vec::new(),
             ran: false,
             logged: false,
+            lookups: Lookups::default(),
             over_limit: false,
             evictor: Evictor::default(),
             flights: Slab::new(),
@@ -288,6 +291,16 @@ impl Router {
         self.settings = self.node.config.load();
         self.pause = self.node.clients.pause(self.now.boot);
         self.stopwatch = Stopwatch::start(self.settings.slowlog_log_slower_than, &*self.node.clock);
+    }
+
+    /// Adds what was counted here to the counters of the node, which all loops share: some times a second, and before
+    /// this loop tells them.
+    pub fn publish(&mut self) {
+        let (hits, misses) = self.lookups.take();
+        if hits + misses > 0 {
+            self.node.stats.hits.add(hits);
+            self.node.stats.misses.add(misses);
+        }
     }
 
     /// The topology that requests are routed by.

@@ -287,6 +287,7 @@ impl Session {
         let out = self.output.tail();
         let mark = out.mark();
         let mut cx =
+        router.publish();
             SessionCx { node: &router.node, client: &mut self.client, out, now: router.now, later: None };
         let result = handler(&mut cx, args);
         let later = cx.later.take();

@@ -19,7 +19,7 @@
 //! drop(view);
 //! ```
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
 use super::{
     copy::Position,
@@ -61,33 +61,76 @@ pub struct Db<'a> {
     /// The time, in Unix milliseconds; 0 where effects are applied, so that nothing expires by this node's clock.
     pub now: u64,
     access: Access,
+    lookups: Lookups,
+}
+
+/// How many look-ups of reads have found their key, and how many have not: INFO's `keyspace_hits` and
+/// `keyspace_misses`. What opens a key to change it does not count, unless it also returns what was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+}
+
+impl Lookups {
+    fn count(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.set(counter.get() + 1);
+    }
+
+    /// Counts what others have counted, too.
+    pub fn add(&self, other: &Self) {
+        self.hits.set(self.hits.get() + other.hits.get());
+        self.misses.set(self.misses.get() + other.misses.get());
+    }
+
+    /// Hits and misses since this was last asked.
+    pub fn take(&self) -> (u64, u64) {
+        (self.hits.take(), self.misses.take())
+    }
 }
 
 impl<'a> Db<'a> {
     /// Opens database `number` of the locked shards.
     pub fn new(locked: Locked<'a>, number: u8, now: u64, access: Access) -> Self {
-        Self { locked, number, now, access }
+        Self { locked, number, now, access, lookups: Lookups::default() }
+    }
+
+    /// What the look-ups so far have found.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// The value of a key, if it has one and its time is not over. Marks it as used.
     pub fn read(&self, key: Key<'_>) -> Option<Value<'_>> {
-        let entry = self.entry(key)?;
+        let entry = self.looked_up(key)?;
         self.access.touch(&entry.clock);
         Some(entry.value())
     }
 
     /// The same without marking it as used: what OBJECT, TYPE and TTL do.
     pub fn peek(&self, key: Key<'_>) -> Option<Peek<'_>> {
+        Some(Peek { entry: self.looked_up(key)?, access: self.access })
+    }
+
+    /// The same without being counted as a look-up either: what MEMORY USAGE does, and nodes among themselves.
+    pub fn inspect(&self, key: Key<'_>) -> Option<Peek<'_>> {
         Some(Peek { entry: self.entry(key)?, access: self.access })
     }
 
     /// A copy of a value of its own, to be [put](Edit::put_back) elsewhere.
     pub fn copy(&self, key: Key<'_>) -> Option<Taken> {
-        let entry = self.entry(key)?;
+        let entry = self.looked_up(key)?;
         self.access.touch(&entry.clock);
         let entry = entry.clone();
         entry.clock.set(self.access.fresh());
         Some(Taken { entry })
+    }
+
+    fn looked_up(&self, key: Key<'_>) -> Option<&Entry> {
+        let entry = self.entry(key);
+        self.lookups.count(entry.is_some());
+        entry
     }
 
     fn entry(&self, key: Key<'_>) -> Option<&Entry> {
@@ -105,7 +148,8 @@ impl<'a> Db<'a> {
     pub fn edit_in<'k>(&mut self, db: u8, key: Key<'k>) -> Edit<'_, 'k> {
         let index = self.locked.index(key.slot);
         let shard = &mut *self.locked.shards[index];
-        let mut edit = Edit { place: shard.lookup(db, key), shard, db, key, access: self.access };
+        let (place, access, lookups) = (shard.lookup(db, key), self.access, &self.lookups);
+        let mut edit = Edit { shard, db, key, place, access, lookups };
         if is_over(edit.deadline(), self.now) && edit.remove() {
             edit.log(&[b"DEL", key.bytes]);
             edit.shard.core.expired += 1;
@@ -226,9 +270,16 @@ pub struct Edit<'s, 'k> {
     key: Key<'k>,
     place: Option<Place>,
     access: Access,
+    lookups: &'s Lookups,
 }
 
 impl<'k> Edit<'_, 'k> {
+    /// Its value, for a command that also returns it: counted as a look-up of a read.
+    pub fn read(&self) -> Option<Value<'_>> {
+        self.lookups.count(self.place.is_some());
+        self.value()
+    }
+
     /// Its value, or `None` where there is no such key.
     pub fn value(&self) -> Option<Value<'_>> {
         Some(self.shard.value(self.db, self.place?))

@@ -23,7 +23,7 @@ pub mod shard;
 pub mod value;
 
 pub use self::{
-    db::{Db, Edit, Locked, Peek, Taken},
+    db::{Db, Edit, Locked, Lookups, Peek, Taken},
     evict::{Access, Policy},
     eviction::{Eviction, Evictor, Rules},
     key::Key,

@@ -114,7 +114,7 @@ pub(crate) fn fingerprint(records: &[u8]) -> u64 {
 
 /// The records that give `name` the value and the deadline of the command's first key.
 pub(crate) fn records(cx: &Cx<'_>, name: &[u8]) -> Option<Vec<u8>> {
-    let entry = cx.db.peek(cx.key(0))?;
+    let entry = cx.db.inspect(cx.key(0))?;
     let mut records = Vec::new();
     rebuild::records(cx.db.number, name, entry.value(), entry.deadline(), &mut records);
     Some(records)

@@ -56,7 +56,7 @@ fn push(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Done, CommandError>
 }
 
 fn push_existing(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Done, CommandError> {
-    if list_of(cx.db.read(cx.key(0)))?.is_some() {
+    if list_of(cx.db.edit(cx.key(0)).value())?.is_some() {
         return push(cx, args, end);
     }
     cx.out.count(0);
@@ -199,7 +199,8 @@ pub(super) const RPOPLPUSH: Command = Command {
 fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<Done, CommandError> {
     let [source, target] = [cx.key(0), cx.key(1)];
     let limit = node_limit(cx.limits);
-    let Some(list) = list_of(cx.db.read(source))? else {
+    let entry = cx.db.edit(source);
+    let Some(list) = list_of(entry.value())? else {
         cx.out.null();
         return Ok(Done::Unchanged);
     };
@@ -217,7 +218,7 @@ fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<Done, CommandErro
         edit::take(&mut entry, from, 1, limit);
         return Ok(Done::Changed);
     }
-    list_of(cx.db.read(target))?;
+    list_of(cx.db.edit(target).value())?;
     let [pop, push]: [&[u8]; 2] = [
         if from == End::Front { b"LPOP" } else { b"RPOP" },
         if to == End::Front { b"LPUSH" } else { b"RPUSH" },

@@ -246,7 +246,7 @@ pub(super) const LTRIM: Command = Command {
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
         let (start, stop) = (parse::integer(args.at(2))?, parse::integer(args.at(3))?);
-        let len = list_of(cx.db.read(cx.key(0)))?.map_or(0, ListRef::len);
+        let len = list_of(cx.db.edit(cx.key(0)).value())?.map_or(0, ListRef::len);
         let kept = parse::range(start, stop, len);
         trim(cx, kept.end, len - kept.end);
         trim(cx, 0, kept.start);

@@ -57,12 +57,13 @@ pub(super) const SMOVE: Command = Command {
     ],
     run: Run::Data(|cx, args| {
         let [source, target, member] = [args.at(1), args.at(2), args.at(3)];
-        let Some(set) = set_of(cx.db.read(cx.key(0)))? else {
+        let entry = cx.db.edit(cx.key(0));
+        let Some(set) = set_of(entry.value())? else {
             cx.out.flag(false);
             return Ok(Done::Unchanged);
         };
         let found = set.contains(member);
-        set_of(cx.db.read(cx.key(1)))?;
+        set_of(cx.db.edit(cx.key(1)).value())?;
         cx.out.flag(found);
         if !found || source == target {
             return Ok(Done::Unchanged);

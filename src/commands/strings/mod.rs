@@ -134,7 +134,7 @@ const GETDEL: Command = Command {
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
     run: Run::Data(|cx, _| {
         let mut entry = cx.db.edit(cx.keys[0]);
-        reply_string(cx.out, entry.value())?;
+        reply_string(cx.out, entry.read())?;
         Ok(if entry.remove() { Done::Changed } else { Done::Unchanged })
     }),
     ..Command::BASE

@@ -77,7 +77,7 @@ impl<'a> Options<'a> {
 fn set_with(cx: &mut Cx<'_>, value: &[u8], options: Options<'_>) -> Result<Done, CommandError> {
     let deadline = options.deadline.instant(cx.db.now, "set")?;
     let mut entry = cx.db.edit(cx.keys[0]);
-    let old = entry.value();
+    let old = if options.get { entry.read() } else { entry.value() };
     if options.get {
         reply_string(cx.out, old)?;
     }
@@ -180,7 +180,7 @@ pub(super) const GETSET: Command = Command {
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
         let mut entry = cx.db.edit(cx.keys[0]);
-        reply_string(cx.out, entry.value())?;
+        reply_string(cx.out, entry.read())?;
         entry.put(Form::Str, &[args.at(2)], None);
         Ok(Done::Changed)
     }),
@@ -213,7 +213,7 @@ pub(super) const MSETNX: Command = Command {
     spread: Spread::Refused,
     run: Run::Data(|cx, args| {
         check_pairs(args, "msetnx")?;
-        let absent = cx.keys.iter().all(|&key| cx.db.peek(key).is_none());
+        let absent = cx.keys.iter().all(|&key| cx.db.edit(key).value().is_none());
         cx.out.flag(absent);
         if !absent {
             return Ok(Done::Unchanged);
