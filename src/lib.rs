@@ -44,4 +44,5 @@ pub mod session;
 pub mod slowlog;
 pub mod stats;
 pub mod store;
+pub mod stopping;
 pub mod tasks;

@@ -10,7 +10,7 @@ use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
 
 use crate::{
     clients::Clients, config::Config, env::Clock, memory::Memory, slowlog::SlowLog, stats::Stats,
-    store::Store,
+    stopping::Stopping, store::Store,
 };
 
 #[cfg(test)]
@@ -42,6 +42,8 @@ pub struct Node {
     pub stats: Stats,
     /// What took it long.
     pub slowlog: SlowLog,
+    /// Whether it is to end.
+    pub stopping: Stopping,
     /// Counts the connections by which primaries have fed copies here.
     pub sinks: AtomicU64,
     /// Counts acknowledgements of replicas.

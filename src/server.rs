@@ -34,15 +34,13 @@ use crate::{
     node::Node,
     ops::{self, Ops, Watched},
     replication,
+    stopping::Stop,
     store::Store,
     tasks,
 };
 
 /// The longest lease that may have been in force before a node started: what it keeps quiet for, beside the setting.
 const QUIET: Duration = Duration::from_millis(200);
-
-/// How long a graceful stop may take.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a joining node tries the addresses that it was given.
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
@@ -174,6 +172,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         clients: Default::default(),
         stats: Default::default(),
         slowlog: Default::default(),
+        stopping: Default::default(),
         sinks: Default::default(),
         acks: Default::default(),
         acked: Default::default(),
@@ -239,9 +238,8 @@ async fn serve(options: Options) -> Result<(), StartError> {
         tasks::thread(&format!("loop-{index}"), move || net::run(start))?;
     }
     tracing::info!(port = options.port, cluster = %topology.cluster, node = %node.id, "ready");
-    wait_for_stop().await?;
-    tracing::info!("stopping: the shards are handed over first");
-    let _ = tokio::time::timeout(STOP_LIMIT, control.hand_over()).await;
+    tasks::control("signals", ask_at_signals(Arc::clone(&node))?);
+    control.serve_until_stopped().await;
     stop.send_replace(true);
     if let Err(error) = council.shutdown().await {
         tracing::warn!(%error, "the council was not left in order");
@@ -249,15 +247,20 @@ async fn serve(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn wait_for_stop() -> io::Result<()> {
+/// Asks the node to stop whenever the process gets SIGTERM or SIGINT.
+fn ask_at_signals(node: Arc<Node>) -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            node.stopping.ask(Stop::Gracefully);
+        }
+    })
 }
 
 /// The sockets of a node, all taken before anything else is done.

@@ -36,6 +36,7 @@ pub(crate) mod scratch;
 mod server;
 pub mod session;
 mod sets;
+pub mod shutdown;
 mod strings;
 mod wait;
 mod zsets;
@@ -441,6 +442,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         command::COMMANDS,
         info::COMMANDS,
         server::COMMANDS,
+        shutdown::COMMANDS,
         cluster::COMMANDS,
         operate::COMMANDS,
         wait::COMMANDS,

@@ -36,7 +36,13 @@ use self::{
     conductor::{Conductor, STEPS_AT_ONCE},
     transport::Calls,
 };
-use crate::{node::Node, replication::roles, tasks};
+use crate::{node::Node, replication::roles, stopping::Stop, tasks};
+
+/// How long a node that stops hands its shards over.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long it waits for the council to note that it has left.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How often the conductor looks when nothing else makes it.
 const CONDUCT: Duration = Duration::from_millis(100);
@@ -318,12 +324,53 @@ impl Control {
         }
     }
 
-    /// Hands all shards over that others can serve, and leaves: for a node that is about to stop.
-    pub async fn hand_over(&self) {
+    /// Waits until the node is told to stop, and has others take over what it serves. It may be told to go on while that
+    /// is under way. When this returns, it serves nothing any more.
+    pub async fn serve_until_stopped(&self) {
+        let stopping = &self.node.stopping;
+        loop {
+            let stop = stopping.asked().await;
+            if stop == Stop::Gracefully {
+                tracing::info!("stopping: the shards are handed over first");
+                self.hand_over().await;
+            }
+            if stopping.make_certain() {
+                break;
+            }
+            tracing::info!("the stop was taken back");
+            tokio::select! {
+                () = self.stay() => {}
+                _ = stopping.asked() => {}
+            }
+        }
+        if tokio::time::timeout(LEAVE_LIMIT, self.leave()).await.is_err() {
+            tracing::warn!("the council did not note in time that this node has left");
+        }
+    }
+
+    /// Hands all shards over that others can serve, until there are none, it has taken too long, or the node is not to
+    /// stop in this way any more.
+    async fn hand_over(&self) {
         let member = self.node.member();
-        if self.council.propose(Change::Leave(member)).await.is_err() {
+        let limit = tokio::time::Instant::now() + HAND_OVER_LIMIT;
+        // It is not given up in the middle: what is on its way to the council cannot be called back.
+        if !matches!(
+            tokio::time::timeout_at(limit, self.council.propose(Change::Leave(member))).await,
+            Ok(Ok(_))
+        ) {
             return;
         }
+        tokio::select! {
+            () = self.without_heirs(member) => {}
+            () = self.node.stopping.other_than(Stop::Gracefully) => {}
+            () = tokio::time::sleep_until(limit) => {
+                tracing::warn!("not all shards were handed over in time; others take them over when this node has gone");
+            }
+        }
+    }
+
+    /// Waits until no shard is left that this node serves and another one could.
+    async fn without_heirs(&self, member: Member) {
         let mut changes = self.council.changes();
         loop {
             let topology = self.council.topology().load_full();
@@ -335,9 +382,27 @@ impl Control {
                 shard.primary == Some(member) && shard.in_sync.iter().any(other)
             };
             if !topology.shards.iter().any(has_heir) || changes.changed().await.is_err() {
-                break;
+                return;
             }
         }
+    }
+
+    /// Tells the cluster that this node stays after all. What it has handed over comes back as placement has it.
+    async fn stay(&self) {
+        let member = self.node.member();
+        let info = NodeInfo { incarnation: member.incarnation, ..self.info.clone() };
+        let leaves = |node: &ringfort_cluster::Node| node.leaving && node.info.member() == member;
+        while self.council.topology().load().nodes.get(&member.node).is_some_and(leaves) {
+            if let Err(error) = self.council.propose(Change::Admit(info.clone())).await {
+                tracing::debug!(%error, "the cluster does not know yet that this node stays");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Gives the right to serve up, and says so.
+    async fn leave(&self) {
+        let member = self.node.member();
         self.node.lease.retire();
         // A node that is alone has nobody to tell.
         let others = |topology: &Topology| {

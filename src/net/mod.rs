@@ -29,7 +29,7 @@ use self::{connection::Connection, link::PeerConnection};
 use crate::{
     bus::Bus,
     clients::{Door, Pause},
-    commands::{CommandError, Reply},
+    commands::{CommandError, Reply, shutdown},
     control,
     node::Node,
     replication,
@@ -311,6 +311,11 @@ impl EventLoop {
                 let written = tokio::task::spawn_blocking(move || node.config.rewrite()).await;
                 let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
                 written.map_err(|error| CommandError::made(format!("ERR Rewriting config file: {error}")))
+            }
+            Later::Stop(stop) => {
+                self.node.stopping.ask(stop);
+                self.node.stopping.taken_back().await;
+                Err(shutdown::FAILED)
             }
         };
         self.with_router(|router| match result {

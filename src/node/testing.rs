@@ -81,6 +81,7 @@ pub(crate) fn node() -> Node {
         stats: Default::default(),
         memory: crate::memory::Memory::new(),
         slowlog: Default::default(),
+        stopping: Default::default(),
         sinks: Default::default(),
         acks: Default::default(),
         acked: Default::default(),

@@ -108,6 +108,7 @@ impl Cluster {
                 stats: Stats::default(),
                 memory: crate::memory::Memory::new(),
                 slowlog: Default::default(),
+                stopping: Default::default(),
                 sinks: Default::default(),
                 acks: AtomicU64::new(0),
                 acked: Default::default(),

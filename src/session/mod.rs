@@ -22,6 +22,7 @@ use crate::{
     },
     routing::{ConnKey, Executed, Origin, Place, Request, Router, WaitFor, Written},
     slowlog,
+    stopping::Stop,
 };
 
 /// Replies that a connection may be owed before its next request is read.
@@ -40,6 +41,8 @@ pub enum Later {
     Sleep(Duration),
     /// Writes the settings in force into the configuration file: CONFIG REWRITE.
     RewriteConfig,
+    /// Asks the node to stop: SHUTDOWN. The answer is the end of the connection.
+    Stop(Stop),
 }
 
 /// A connection.
@@ -284,10 +287,10 @@ impl Session {
     /// Runs a command about the connection or the server.
     fn run_here(&mut self, handler: SessionHandler, args: Args<'_>, discard: bool, router: &mut Router) {
         self.tell_last();
+        router.publish();
         let out = self.output.tail();
         let mark = out.mark();
         let mut cx =
-        router.publish();
             SessionCx { node: &router.node, client: &mut self.client, out, now: router.now, later: None };
         let result = handler(&mut cx, args);
         let later = cx.later.take();
