@@ -76,6 +76,8 @@ pub struct Options {
     pub cluster: Settings,
     /// Settings of the node.
     pub settings: config::Settings,
+    /// The file that they were read from.
+    pub config_file: Option<PathBuf>,
 }
 
 /// Why a node does not start.
@@ -101,6 +103,12 @@ pub enum StartError {
     /// The cluster does not take the node.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// It would tell others an address that leads nowhere.
+    #[error(
+        "{0} means every address of this machine, and so leads nobody here: say by --announce-host HOST how clients and \
+         other nodes reach this one, or listen on this machine only with --bind 127.0.0.1"
+    )]
+    Announce(String),
     /// An address to join that is none.
     #[error("'{0}' is no address: --join takes HOST:PORT, or several with commas between")]
     Address(String),
@@ -125,6 +133,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
 }
 
 async fn serve(options: Options) -> Result<(), StartError> {
+    let host = announced(&options);
+    if host.parse().is_ok_and(|address: IpAddr| address.is_unspecified()) {
+        return Err(StartError::Announce(host));
+    }
     let listeners = Listeners::open(&options)?;
     if options.cluster_secret.is_empty() && !options.bind.is_loopback() {
         return Err(StartError::Unprotected);
@@ -158,7 +170,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let topology = wait_for_topology(&council, info.id).await;
 
     let store = Store::new(topology.settings.shards, topology.settings.hash_seed);
-    let settings = settings(&options, topology.settings.hash_seed);
+    let settings = settings(&options, &topology.settings);
     let node = Arc::new(Node {
         id: info.id,
         incarnation: info.incarnation.0.into(),
@@ -168,7 +180,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         store,
         topology: Arc::new(ArcSwap::from_pointee(Topology::unfounded())),
         lease: Default::default(),
-        config: Config::new(settings),
+        config: Config::new(settings).with_file(options.config_file.clone()),
         clients: Default::default(),
         stats: Default::default(),
         slowlog: Default::default(),
@@ -302,35 +314,35 @@ impl Listeners {
     }
 }
 
-/// The settings in force: those that were given, and what became of the options that CONFIG GET tells, too.
-fn settings(options: &Options, hash_seed: u64) -> config::Settings {
+/// The settings in force: those that were given, and what became of them where nothing was, or where the cluster has
+/// settled the matter.
+fn settings(options: &Options, cluster: &Settings) -> config::Settings {
     let mut settings = config::Settings {
         bind: options.bind.to_string(),
-        announce_host: options.announce_host.clone().unwrap_or_default(),
-        port: options.port,
         cluster_port: options.cluster_port,
         admin_port: options.admin_port,
         bus_port: options.bus_port,
-        data_dir: options.data_dir.display().to_string(),
         threads: options.threads,
-        zone: options.zone.clone(),
-        weight: options.weight,
+        shards: cluster.shards,
+        replicas: cluster.replicas,
+        lease_ms: cluster.lease_ms,
         ..options.settings.clone()
     };
-    Arc::make_mut(&mut settings.limits).hash_seed = hash_seed;
+    Arc::make_mut(&mut settings.limits).hash_seed = cluster.hash_seed;
     settings
 }
 
+/// The host by which others reach the node.
+fn announced(options: &Options) -> String {
+    options.announce_host.clone().unwrap_or_else(|| options.bind.to_string())
+}
+
 fn info(options: &Options, directory: &Directory) -> NodeInfo {
-    let host = match &options.announce_host {
-        Some(host) => host.clone(),
-        None => options.bind.to_string(),
-    };
     NodeInfo {
         id: directory.node(),
         incarnation: directory.incarnation(),
         address: Address {
-            host,
+            host: announced(options),
             client_port: options.port,
             cluster_port: options.cluster_port,
             admin_port: options.admin_port,

@@ -27,7 +27,7 @@ enum Command {
 /// Runs what the command line asks for.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Server(args) => server::run(*args),
+        Command::Server(args) => server::run(&args),
         Command::Cluster(args) => cluster::run(&args),
     };
     match result {

@@ -10,7 +10,7 @@ use ringfort_protocol::glob;
 
 use super::{
     Settings,
-    value::{Why, choice, integer, policy, size, word, yes_or_no},
+    value::{Why, format, integer, level, policy, size, word, yes_or_no},
 };
 
 /// A directive.
@@ -276,14 +276,26 @@ pub static DIRECTIVES: &[Directive] = &[
     number!("bus-port", integer, bus_port, 0..=65_535).at(When::Start),
     text!("data-dir", data_dir).known_as(&["dir"]),
     number!("threads", integer, threads, 0..=1_024).at(When::Start).known_as(&["io-threads"]),
-    text!("loglevel", loglevel),
+    Directive {
+        name: "loglevel",
+        aliases: &[],
+        when: When::Running,
+        print: |settings| settings.loglevel.name().into(),
+        parse: |settings, text| {
+            settings.loglevel = level(text)?;
+            // The later of the two counts.
+            settings.log.clear();
+            Ok(())
+        },
+    },
+    text!("log", log),
     Directive {
         name: "log-format",
         aliases: &[],
         when: When::Start,
-        print: |settings| settings.log_format.clone(),
+        print: |settings| settings.log_format.name().into(),
         parse: |settings, text| {
-            settings.log_format = choice(text, &["text", "json"])?.into();
+            settings.log_format = format(text)?;
             Ok(())
         },
     },

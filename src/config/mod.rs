@@ -9,6 +9,7 @@
 
 pub mod directives;
 pub mod file;
+pub mod redis;
 mod value;
 
 use std::{
@@ -23,7 +24,12 @@ pub use self::{
     directives::{Directive, find, matching},
     value::bytes,
 };
-use crate::{commands::Limits, env::files, store::Policy};
+use crate::{
+    commands::Limits,
+    env::files,
+    log::{Format, Level},
+    store::Policy,
+};
 
 /// The settings in force, replaced as a whole when one is changed.
 #[derive(Debug, Default)]
@@ -68,10 +74,12 @@ pub struct Settings {
     pub protocol: ringfort_protocol::Limits,
     /// Thresholds and sizes of values.
     pub limits: Arc<Limits>,
-    /// What is logged, at start.
-    pub loglevel: String,
-    /// Whether it is logged as `text` or `json`, at start.
-    pub log_format: String,
+    /// How much is logged.
+    pub loglevel: Level,
+    /// What is logged in each module, instead of what `loglevel` says; empty: nothing but that.
+    pub log: String,
+    /// How it is logged, at start.
+    pub log_format: Format,
     /// The address to listen on, at start.
     pub bind: String,
     /// The port for any client, at start.
@@ -123,8 +131,9 @@ impl Default for Settings {
             slowlog_max_len: 128,
             protocol: ringfort_protocol::Limits::default(),
             limits: Arc::default(),
-            loglevel: "notice".into(),
-            log_format: "text".into(),
+            loglevel: Level::Notice,
+            log: String::new(),
+            log_format: Format::Text,
             bind: "127.0.0.1".into(),
             port: 6379,
             cluster_port: 0,

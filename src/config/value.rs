@@ -4,7 +4,10 @@ use std::ops::RangeInclusive;
 
 use ringfort_protocol::number;
 
-use crate::store::Policy;
+use crate::{
+    log::{Format, Level},
+    store::Policy,
+};
 
 /// What is wrong with a value.
 pub(super) type Why = String;
@@ -87,6 +90,23 @@ pub(super) fn policy(text: &str) -> Result<Policy, Why> {
     ];
     let name = choice(text, &NAMES)?;
     Policy::from_name(name).ok_or_else(|| format!("'{name}' is no policy"))
+}
+
+/// A level of the log.
+pub(super) fn level(text: &str) -> Result<Level, Why> {
+    one_of(text, Level::ALL, Level::name)
+}
+
+/// A form of the log.
+pub(super) fn format(text: &str) -> Result<Format, Why> {
+    one_of(text, Format::ALL, Format::name)
+}
+
+/// One of some values by its name, in any case of letters.
+fn one_of<T: Copy, const N: usize>(text: &str, all: [T; N], name: fn(T) -> &'static str) -> Result<T, Why> {
+    let chosen = choice(text, &all.map(name))?;
+    let found = all.into_iter().find(|value| name(*value) == chosen);
+    found.ok_or_else(|| format!("'{chosen}' has no value"))
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use tokio::{
     sync::Semaphore,
 };
 
-use super::{Ops, exposition, facts::Facts, health, log, metrics::METRICS};
-use crate::{control::status, tasks};
+use super::{Ops, exposition, facts::Facts, health, metrics::METRICS};
+use crate::{control::status, log, tasks};
 
 /// Connections that are served at once; more wait until one of these ends.
 pub const CONNECTIONS: usize = 64;

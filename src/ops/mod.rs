@@ -9,7 +9,6 @@ pub mod exposition;
 pub mod facts;
 pub mod health;
 pub mod http;
-pub mod log;
 pub mod machine;
 pub mod metrics;
 

@@ -105,6 +105,11 @@ impl Server {
         std::fs::read_to_string(self.processes[0].directory.path().join("log")).unwrap_or_default()
     }
 
+    /// How the first process has ended; `None` while it runs.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.processes[0].child.try_wait().ok().flatten()
+    }
+
     /// Kills all nodes but the first.
     pub(crate) fn kill_others(&mut self) {
         self.processes.truncate(1);

@@ -1,4 +1,8 @@
 //! The log: set up once at the start, its filter changed while the node runs.
+//!
+//! It belongs to the process, so there is one. How much is written is said in either of two ways: by one of Redis'
+//! [levels](Level) (`loglevel`, which CONFIG SET changes), or by a filter that tells modules apart (`--log`, and
+//! `PUT /log?filter=` on the admin port). Whichever came last is in force.
 
 use std::sync::OnceLock;
 
@@ -10,12 +14,63 @@ use tracing_subscriber::{
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// How lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
     Text,
     /// For programs: an object a line.
     Json,
+}
+
+impl Format {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// How much is logged, as Redis names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Each connection, and what libraries have to say.
+    Debug,
+    /// Each connection.
+    Verbose,
+    /// What changes.
+    Notice,
+    /// What is wrong.
+    Warning,
+}
+
+impl Level {
+    /// All of them, in the order in which Redis lists them when it complains.
+    pub const ALL: [Self; 4] = [Self::Debug, Self::Verbose, Self::Notice, Self::Warning];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Verbose => "verbose",
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+        }
+    }
+
+    /// The filter that it stands for.
+    pub fn filter(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Verbose => "info,openraft=error,ringfort=debug,ringfort_cluster=debug",
+            Self::Notice => "info,openraft=error",
+            Self::Warning => "warn,openraft=error",
+        }
+    }
 }
 
 /// Why the log is not as it was wanted.
@@ -69,6 +124,13 @@ mod tests {
     fn a_filter_that_cannot_be_read_is_named() {
         let error = set("ringfort=loudly").unwrap_err().to_string();
         assert!(error.starts_with("'ringfort=loudly' is no log filter: "), "{error}");
+    }
+
+    #[test]
+    fn every_level_stands_for_a_filter() {
+        for level in Level::ALL {
+            assert!(parse(level.filter()).is_ok(), "{}", level.name());
+        }
     }
 
     #[test]
