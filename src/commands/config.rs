@@ -6,7 +6,7 @@ use super::{
     Command, CommandError, Flags, Group, Run, help,
     session::{SessionCx, SessionHandler},
 };
-use crate::{config::matching, session::Later};
+use crate::{config::matching, log, session::Later};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[CONFIG];
@@ -78,6 +78,13 @@ fn set(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let texts: Vec<_> = args.iter().skip(2).map(String::from_utf8_lossy).collect();
     let pairs: Vec<_> = texts.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect();
     cx.node.config.change(&pairs).map_err(|error| CommandError::made(format!("ERR {error}")))?;
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("loglevel")) {
+        // Even if it is what it was: another filter may have been set on the admin port.
+        let level = cx.node.config.load().loglevel;
+        if let Err(error) = log::set(level.filter()) {
+            tracing::warn!(%error, level = level.name(), "the level of the log was not changed");
+        }
+    }
     cx.out.ok();
     Ok(())
 }
@@ -124,6 +131,8 @@ mod tests {
         let mut asker = Asker::new(&node, Door::Client);
         assert_eq!(asker.run("CONFIG SET maxmemory 1gb hz 10"), "+OK ");
         assert_eq!(node.config.load().maxmemory, 1 << 30);
+        assert_eq!(asker.run("CONFIG SET loglevel VERBOSE"), "+OK ");
+        assert_eq!(asker.run("CONFIG GET loglevel"), "*2 $8 loglevel $7 verbose ");
         assert_eq!(asker.run("CONFIG SET maxmemory 1 hz"), "-ERR syntax error ");
         assert_eq!(
             asker.run("CONFIG SET maxmemory"),
