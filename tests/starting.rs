@@ -153,3 +153,26 @@ fn shutdown_hands_over_so_that_no_key_is_lost() {
     }
     assert!(server.log().contains("this node has handed over"), "{}", server.log());
 }
+
+/// A node that stands still keeps its copies in sync in the eyes of the others for a while, and takes nothing over.
+#[test]
+fn shutdown_can_be_taken_back_while_shards_are_handed_over() {
+    let mut server = Server::start(Kind::Cluster).expect("three nodes start");
+    let (mut asking, mut other) = (connect(&server), connect(&server));
+    server.signal(2, "STOP");
+    asking.send(&["SHUTDOWN"]).expect("it is sent");
+    let ok = Reply::Simple(b"OK".to_vec());
+    wait_until("the stop is taken back", || Ok(call(&mut other, "SHUTDOWN ABORT") == ok)).expect("it can be");
+    server.signal(2, "CONT");
+    let failed = b"ERR Errors trying to SHUTDOWN. Check logs.".to_vec();
+    assert_eq!(asking.read().expect("a reply"), Reply::Error(failed));
+    wait_until("the cluster keeps the node", || {
+        let Reply::Bulk(status) = call(&mut other, "RINGFORT STATUS") else { return Ok(false) };
+        Ok(!String::from_utf8_lossy(&status).contains("leaving"))
+    })
+    .expect("it is admitted again");
+    for n in 0..200 {
+        assert_eq!(call(&mut asking, &format!("SET key:{n} x")), ok);
+    }
+    assert!(server.ended().is_none() && !server.log().contains("this node has handed over"));
+}

@@ -31,12 +31,18 @@ impl Connection {
     /// Sends a command and reads its reply; an error reply is a reply.
     pub(crate) fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Reply> {
         self.send(args)?;
-        let reply = Reply::read(&mut self.stream)?;
+        let reply = self.read()?;
         self.note_protocol(args, &reply);
         Ok(reply)
     }
 
-    fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
+    /// Waits for the next reply.
+    pub(crate) fn read(&mut self) -> io::Result<Reply> {
+        Reply::read(&mut self.stream)
+    }
+
+    /// Sends a command and does not wait for its reply.
+    pub(crate) fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
         let mut out = format!("*{}\r\n", args.len()).into_bytes();
         for arg in args.iter().map(AsRef::as_ref) {
             out.extend(format!("${}\r\n", arg.len()).as_bytes());

@@ -110,6 +110,13 @@ impl Server {
         self.processes[0].child.try_wait().ok().flatten()
     }
 
+    /// Sends a signal, by its name, to one of the processes.
+    pub(crate) fn signal(&self, process: usize, signal: &str) {
+        let pid = self.processes[process].child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal} {pid}");
+    }
+
     /// Kills all nodes but the first.
     pub(crate) fn kill_others(&mut self) {
         self.processes.truncate(1);
