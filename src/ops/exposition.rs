@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn texts_are_escaped_and_unknown_metrics_have_no_sample() {
-        let facts = Facts { uptime: 0.5, usage: None, machine_memory: None, node: None };
+        let facts = Facts { uptime: 0.5, process: Default::default(), node: None };
         let expected = r#"# HELP ringfort_test_uptime_seconds With a \\ and a\nline break.
 # TYPE ringfort_test_uptime_seconds gauge
 ringfort_test_uptime_seconds 0.5

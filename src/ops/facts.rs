@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ringfort_cluster::{NodeId, ShardId, Topology, council};
 
-use super::{Ops, Watched, machine::Usage};
+use super::{Ops, Watched};
 use crate::{
     control::beats::Beats,
+    env::process::Process,
     node::Node,
     store::{DATABASES, Role, Store},
 };
@@ -15,10 +16,8 @@ use crate::{
 pub struct Facts {
     /// Seconds since the process started.
     pub uptime: f64,
-    /// What the process has used.
-    pub usage: Option<Usage>,
-    /// Bytes of memory that it could have.
-    pub machine_memory: Option<u64>,
+    /// What the system says of the process.
+    pub process: Process,
     /// The node, once it has its shards.
     pub node: Option<NodeFacts>,
 }
@@ -63,8 +62,7 @@ impl Facts {
     pub fn gather(ops: &Ops) -> Self {
         Self {
             uptime: ops.clock.boot().saturating_sub(ops.started) as f64 / 1e9,
-            usage: ops.machine.usage(),
-            machine_memory: ops.machine.memory(),
+            process: Process::now(),
             node: ops.watched.get().map(NodeFacts::gather),
         }
     }

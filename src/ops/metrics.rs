@@ -127,19 +127,19 @@ pub const METRICS: &[Metric] = &[
         "process_cpu_seconds_total",
         Kind::Counter,
         "CPU time that the process has used, in all its threads.",
-        |facts| Some(facts.usage?.cpu_seconds),
+        |facts| Some(facts.process.cpu_user + facts.process.cpu_system).filter(|seconds| *seconds > 0.0),
     ),
     process(
         "process_memory_resident_bytes",
         Kind::Gauge,
         "Memory that the process holds in RAM, as the system counts it.",
-        |facts| Some(facts.usage?.resident_bytes as f64),
+        |facts| told(facts.process.resident),
     ),
     process(
         "machine_memory_bytes",
         Kind::Gauge,
         "Memory of the machine, or of the container if that may have less.",
-        |facts| Some(facts.machine_memory? as f64),
+        |facts| told(facts.process.memory_limit),
     ),
     labelled(
         "loop_turns_total",
@@ -324,6 +324,11 @@ pub const METRICS: &[Metric] = &[
 
 fn flag(is: bool) -> f64 {
     if is { 1.0 } else { 0.0 }
+}
+
+/// Bytes, where the system tells them.
+fn told(bytes: u64) -> Option<f64> {
+    Some(bytes as f64).filter(|bytes| *bytes > 0.0)
 }
 
 fn node_info(facts: &Facts, out: &mut Samples<'_>) {

@@ -9,21 +9,18 @@ pub mod exposition;
 pub mod facts;
 pub mod health;
 pub mod http;
-pub mod machine;
 pub mod metrics;
 
 use std::sync::{Arc, OnceLock};
 
 use ringfort_cluster::council::Council;
 
-use self::machine::Machine;
 use crate::{control::beats::Beats, env::Clock, node::Node};
 
 /// What is seen of a process.
 pub struct Ops {
     clock: Arc<dyn Clock>,
     started: u64,
-    machine: Machine,
     watched: OnceLock<Watched>,
 }
 
@@ -40,7 +37,7 @@ pub struct Watched {
 impl Ops {
     /// A process that was started at this instant of the clock ([`Clock::boot`]).
     pub fn new(clock: Arc<dyn Clock>, started: u64) -> Self {
-        Self { clock, started, machine: Machine::default(), watched: OnceLock::new() }
+        Self { clock, started, watched: OnceLock::new() }
     }
 
     /// The node has its shards. Only the first call counts.
