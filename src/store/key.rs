@@ -3,6 +3,11 @@
 use ringfort_protocol::slot;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+// A key's bytes decide on its slot, and the cluster on who serves a slot. The crates that know the one and the other know
+// nothing of each other.
+const _: () =
+    assert!(ringfort_protocol::SLOTS == ringfort_cluster::SLOTS, "both crates count the same slots");
+
 /// A key with what the store needs to find it.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
