@@ -22,8 +22,8 @@
 //! [`ops`] shows what all of these publish: metrics, health and the log, by HTTP on the admin port.
 //!
 //! Dependencies point one way: `net` → `session` → `routing` → `commands` → `store`, with `replication` beside
-//! `routing`. `env`, `config`, `tasks`, `stats` and `loops` may be named anywhere. State machines take bytes, messages and the
-//! time as arguments; only `net`, `control`, `server` and the driver in `replication` do input and output.
+//! `routing`; `tests/layering.rs` has the whole list. State machines take bytes, messages and the time as arguments; only
+//! `net`, `control`, `server` and the driver in `replication` do input and output.
 
 pub mod bus;
 pub mod cli;

@@ -4,9 +4,9 @@ use ringfort_protocol::Args;
 
 use super::{
     Command, CommandError, Flags, Group, Run, help,
-    session::{SessionCx, SessionHandler},
+    session::{Later, SessionCx, SessionHandler},
 };
-use crate::{config::matching, log, session::Later};
+use crate::{config::matching, log};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[CONFIG];
@@ -109,9 +109,9 @@ mod tests {
 
     use crate::{
         clients::Door,
+        commands::session::Later,
         config::{Config, Settings},
         node::testing::{Asker, node},
-        session::Later,
     };
 
     #[test]

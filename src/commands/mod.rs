@@ -50,6 +50,7 @@ pub use self::{
     keys::{Begin, Find, KeyFlags, KeySpec},
     reply::Reply,
 };
+pub use crate::config::Limits;
 use crate::store::{Db, Key};
 
 /// A command's declaration.
@@ -363,44 +364,6 @@ impl<'a> Cx<'a> {
     /// The command's `n`th key, from 0.
     pub fn key(&self, n: usize) -> Key<'a> {
         self.keys[n]
-    }
-}
-
-/// Settings that decide how values are stored and how large they may become: Redis' directives of these names.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the names are Redis' own")]
-pub struct Limits {
-    pub proto_max_bulk_len: usize,
-    /// Negative: -1 to -5 stand for 4, 8, 16, 32 and 64 KiB; positive: number of elements.
-    pub list_max_listpack_size: i32,
-    pub hash_max_listpack_entries: usize,
-    pub hash_max_listpack_value: usize,
-    pub set_max_intset_entries: usize,
-    pub set_max_listpack_entries: usize,
-    pub set_max_listpack_value: usize,
-    pub zset_max_listpack_entries: usize,
-    pub zset_max_listpack_value: usize,
-    /// The secret seed by which members of large collections are ordered.
-    pub hash_seed: u64,
-    /// Whether the eviction policy counts uses: OBJECT FREQ and IDLETIME ask.
-    pub lfu: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            proto_max_bulk_len: 512 << 20,
-            list_max_listpack_size: -2,
-            hash_max_listpack_entries: 512,
-            hash_max_listpack_value: 64,
-            set_max_intset_entries: 512,
-            set_max_listpack_entries: 128,
-            set_max_listpack_value: 64,
-            zset_max_listpack_entries: 128,
-            zset_max_listpack_value: 64,
-            hash_seed: 0,
-            lfu: false,
-        }
     }
 }
 

@@ -7,9 +7,8 @@ use ringfort_protocol::{Args, number};
 use super::{
     Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, help,
     parse::{integer, is},
-    session::{SessionCx, SessionHandler},
+    session::{Later, SessionCx, SessionHandler},
 };
-use crate::session::Later;
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[TIME, ROLE, DEBUG, SLOWLOG, MEMORY];

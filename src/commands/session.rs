@@ -1,9 +1,11 @@
 //! What commands about the connection and the server work with: no data, no lock.
 
+use std::time::Duration;
+
 use ringfort_protocol::Args;
 
 use super::{CommandError, Reply};
-use crate::{clients::Client, env::Now, node::Node, session::Later};
+use crate::{clients::Client, env::Now, node::Node, stopping::Stop};
 
 /// What such a handler may see and change.
 pub struct SessionCx<'a> {
@@ -17,6 +19,17 @@ pub struct SessionCx<'a> {
     pub now: Now,
     /// What the event loop is to do before the client is answered and read from again. The handler writes no reply then.
     pub later: Option<Later>,
+}
+
+/// What an event loop does for a session that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Later {
+    /// Nothing, for so long: DEBUG SLEEP.
+    Sleep(Duration),
+    /// Writes the settings in force into the configuration file: CONFIG REWRITE.
+    RewriteConfig,
+    /// Asks the node to stop: SHUTDOWN. The answer is the end of the connection.
+    Stop(Stop),
 }
 
 /// A handler of a command about the connection or the server.

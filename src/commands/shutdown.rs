@@ -5,8 +5,12 @@
 
 use ringfort_protocol::Args;
 
-use super::{Command, CommandError, Flags, Group, Run, parse::is, session::SessionCx};
-use crate::{session::Later, stopping::Stop};
+use super::{
+    Command, CommandError, Flags, Group, Run,
+    parse::is,
+    session::{Later, SessionCx},
+};
+use crate::stopping::Stop;
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[SHUTDOWN];

@@ -9,6 +9,7 @@
 
 pub mod directives;
 pub mod file;
+mod limits;
 pub mod redis;
 mod value;
 
@@ -22,10 +23,10 @@ use arc_swap::ArcSwap;
 
 pub use self::{
     directives::{Directive, find, matching},
+    limits::Limits,
     value::bytes,
 };
 use crate::{
-    commands::Limits,
     env::files,
     log::{Format, Level},
     store::Policy,

@@ -29,12 +29,11 @@ use self::{connection::Connection, link::PeerConnection};
 use crate::{
     bus::Bus,
     clients::{Door, Pause},
-    commands::{CommandError, Reply, shutdown},
+    commands::{CommandError, Reply, session::Later, shutdown},
     control,
     node::Node,
     replication,
     routing::{ConnKey, Origin, Router, Written},
-    session::Later,
     tasks,
 };
 

@@ -14,9 +14,11 @@ use ringfort_protocol::{Parsed, Parser, Resp};
 use super::Node;
 use crate::{
     clients::{Client, Door},
-    commands::{self, Reply, Run, session::SessionCx},
+    commands::{
+        self, Reply, Run,
+        session::{Later, SessionCx},
+    },
     env::{Clock, Now},
-    session::Later,
     store::Store,
 };
 

@@ -51,7 +51,7 @@ impl Router {
         out: &mut Reply,
     ) -> Executed {
         let (random, access) = (self.dice.roll(), self.access(request));
-        let Self { node, settings, now, logged, .. } = self;
+        let Self { node, settings, now, logged, lookups, .. } = self;
         let mut guard = node.store.lock(node.store.shard_of(keys[0].slot));
         if !serves(node, *now, &guard, request) {
             return Executed::NotServing;
@@ -62,7 +62,7 @@ impl Router {
         let db = Db::new(Locked::new(&mut locked, slots), request.db, now.wall, access);
         let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
         dispatch::run(handler, &mut cx, request.args);
-        self.lookups.add(cx.db.lookups());
+        lookups.add(cx.db.lookups());
         let mut written = Written::new();
         *logged |= settle(node, &mut guard, before, &mut written);
         Executed::Done(written)

@@ -38,17 +38,20 @@ use smallvec::SmallVec;
 pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
-    commands::{Command, CommandError, Flags, Run, Spread, scratch::Scratch},
+    commands::{Command, CommandError, Flags, Run, Spread, scratch::Scratch, session::Later},
     config::Settings,
     env::{Now, random::Dice},
     node::Node,
-    session::{Hole, Later},
     slowlog::Stopwatch,
     store::{Evictor, Key, Lookups, Role},
 };
 
 /// Names a connection of this loop: a client's, or one by which a peer sends requests. Never used again.
 pub type ConnKey = u64;
+
+/// Names the place of one reply in the output of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hole(pub(crate) u64);
 
 /// A peer's place in [`Router::peers`].
 pub type PeerIndex = u16;

@@ -8,21 +8,18 @@ mod output;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::{Args, Parsed, Parser, Resp, Span, reply};
 
-pub use self::output::{Hole, Output};
+pub use self::output::Output;
 use crate::{
     clients::{Client, Door, Pause, Replies},
     commands::{
         self, Command, CommandError, Flags, Run,
         session::{SessionCx, SessionHandler},
     },
-    routing::{ConnKey, Executed, Origin, Place, Request, Router, WaitFor, Written},
+    routing::{ConnKey, Executed, Hole, Origin, Place, Request, Router, WaitFor, Written},
     slowlog,
-    stopping::Stop,
 };
 
 /// Replies that a connection may be owed before its next request is read.
@@ -33,17 +30,6 @@ pub const OUTPUT_LIMIT: usize = 64 << 20;
 
 /// Epochs of one shard of which a connection remembers how far it wrote, until it asks by WAIT.
 const EPOCHS_LIMIT: usize = 4;
-
-/// What an event loop does for a session that waits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Later {
-    /// Nothing, for so long: DEBUG SLEEP.
-    Sleep(Duration),
-    /// Writes the settings in force into the configuration file: CONFIG REWRITE.
-    RewriteConfig,
-    /// Asks the node to stop: SHUTDOWN. The answer is the end of the connection.
-    Stop(Stop),
-}
 
 /// A connection.
 #[derive(Debug)]

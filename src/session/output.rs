@@ -7,11 +7,7 @@ use std::collections::VecDeque;
 
 use ringfort_protocol::Resp;
 
-use crate::commands::Reply;
-
-/// Names a hole of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Hole(u64);
+use crate::{commands::Reply, routing::Hole};
 
 /// The output of a connection.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! A session with a router and no socket.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ringfort_cluster::Epoch;
 
@@ -70,7 +70,7 @@ fn what_the_loop_does_for_a_session_blocks_it_until_the_answer() {
     let (rest, sent) = bench.receive("PING\r\nDEBUG SLEEP 1\r\nPING\r\n");
     assert_eq!((rest, sent.as_str()), ("PING\r\n", "+PONG "));
     let Some((Origin::Client { hole, .. }, later)) = bench.router.for_later.pop() else { panic!("asked") };
-    assert_eq!(later, Later::Sleep(Duration::from_secs(1)));
+    assert_eq!(later, commands::session::Later::Sleep(Duration::from_secs(1)));
     assert!(!bench.session.may_go_on() && !bench.session.is_idle());
     bench.session.complete(hole, b"+OK\r\n", &Written::new());
     assert_eq!(bench.receive(rest), ("", "+OK +PONG ".to_owned()));
