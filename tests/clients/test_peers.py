@@ -89,9 +89,9 @@ def test_figures_are_medians_beside_the_first_server(script):
 
 def test_figures_take_the_place_of_the_old_ones_of_their_section(script):
     text = (PEERS / "README.md").read_text()
-    once = script.put(text, "one", "first\n")
-    twice = script.put(once, "one", "second\n")
-    assert "first" in once and "first" not in twice and "second" in twice
+    once = script.put(text, "one", "figures of one run\n")
+    twice = script.put(once, "one", "figures of another\n")
+    assert "of one run" in once and "of one run" not in twice and "of another" in twice
     assert script.put(twice, "three", "third\n").count("written by") == 2
     with pytest.raises(load.Failure, match="has no place"):
         script.put(text, "two", "")
