@@ -31,12 +31,12 @@ use crate::{
     ids::{Member, NodeId},
     lease::{
         BootTime,
-        detector::Detector,
+        detector::{Detector, Question},
         elector::{Elector, RaftView},
         holder::Holder,
         promiser::Promiser,
         voters::Stamp,
-        wire::{Answer, Ask, BadDatagram, Beat, Body, Datagram, Reply, Wire},
+        wire::{Answer, Ask, BadDatagram, Beat, Body, Datagram, Probe, Reply, Wire},
     },
     topology::Topology,
 };
@@ -242,7 +242,9 @@ impl Agent {
                 self.measure_skew(from.node, answer.wall_ms, now.wall_ms, half_way);
                 self.holder.answer(now.boot, from.node, &answer);
             }
-            Body::Ask(ask) => self.ask(now.boot, from, &ask),
+            Body::Probe(probe) => self.probe(now.boot, from, &probe),
+            Body::Consent(consent) => self.detector.consent(now.boot, from.node, &consent),
+            Body::Ask(ask) => self.ask(from, &ask),
             Body::Refusal(about) => self.detector.refusal(&self.topology, from.node, about),
         }
         Ok(())
@@ -256,9 +258,9 @@ impl Agent {
         self.beat(began);
         let leads = self.raft.leader == Some(self.holder.me().node);
         if leads {
-            self.ask_about(now);
+            self.question(now);
         }
-        self.promiser.judge(&mut self.outbox.persist);
+        self.judge(now);
         self.report();
         if leads {
             self.detector.deaths(now, &mut self.outbox.dead);
@@ -306,10 +308,17 @@ impl Agent {
         })
     }
 
-    /// An ask of a leader with an older configuration than this member's is not heard: it leads no more.
-    fn ask(&mut self, now: BootTime, from: Member, ask: &Ask) {
+    /// A leader with an older configuration than this member's is not heard: it leads no more.
+    fn probe(&mut self, now: BootTime, from: Member, probe: &Probe) {
+        if probe.council >= self.raft.voters.stamp {
+            self.promiser.probe(now, from, probe);
+        }
+    }
+
+    /// The same holds of its asks.
+    fn ask(&mut self, from: Member, ask: &Ask) {
         if ask.council >= self.raft.voters.stamp {
-            self.promiser.ask(now, from, ask);
+            self.promiser.ask(from, ask);
         }
     }
 
@@ -329,22 +338,42 @@ impl Agent {
         }
     }
 
-    fn ask_about(&mut self, began: BootTime) {
+    /// Probes and asks the council, this member too, about those that may be dead.
+    fn question(&mut self, began: BootTime) {
         let me = self.holder.me();
-        let mut about_by_me = Vec::new();
         let council = self.raft.voters.stamp;
-        self.detector.asks(began, &self.topology, &self.promiser, |node, about| {
-            self.asks += 1;
-            let ask = Ask { counter: self.asks, about, council };
+        let mut to_myself = Vec::new();
+        self.detector.questions(began, &self.topology, &self.promiser, |node, about, question| {
             if node == me.node {
-                about_by_me.push(ask);
+                to_myself.push((about, question));
                 return;
             }
-            let datagram = Datagram { from: me, to: node, body: Body::Ask(ask) };
-            self.outbox.push(&self.wire, To::Node(node), &datagram);
+            let body = match question {
+                Question::Probe => Body::Probe(Probe { sent: began, about, council }),
+                Question::Ask => Body::Ask(next_ask(&mut self.asks, about, council)),
+            };
+            self.outbox.push(&self.wire, To::Node(node), &Datagram { from: me, to: node, body });
         });
-        for ask in about_by_me {
-            self.promiser.ask(began, me, &ask);
+        for (about, question) in to_myself {
+            match question {
+                Question::Probe => self.promiser.probe(began, me, &Probe { sent: began, about, council }),
+                Question::Ask => self.promiser.ask(me, &next_ask(&mut self.asks, about, council)),
+            }
+        }
+    }
+
+    /// Decides on what this member was probed and asked about.
+    fn judge(&mut self, began: BootTime) {
+        let me = self.holder.me();
+        let mut consents = Vec::new();
+        self.promiser.judge(&mut self.outbox.persist, &mut consents);
+        for (leader, consent) in consents {
+            if leader == me.node {
+                self.detector.consent(began, leader, &consent);
+                continue;
+            }
+            let datagram = Datagram { from: me, to: leader, body: Body::Consent(consent) };
+            self.outbox.push(&self.wire, To::Node(leader), &datagram);
         }
     }
 
@@ -371,6 +400,11 @@ impl Agent {
             self.skews.insert(node, skew);
         }
     }
+}
+
+fn next_ask(asks: &mut u64, about: Member, council: Stamp) -> Ask {
+    *asks += 1;
+    Ask { counter: *asks, about, council }
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@
 //! 3. **The lease.** A node may serve while a majority of the council has answered beats that it *sent* less than a
 //!    lease ago, less 2 % for the drift of both clocks ([`holder`]). A beat is sent before it arrives, so each
 //!    member's promise outlives that member's part of the lease.
-//! 4. **The refusal.** When its promise is over, a member that the leader asks may refuse the incarnation. It writes
+//! 4. **The consent.** The leader first probes the members: would they refuse the incarnation? A member whose promise is
+//!    over consents. That binds nobody; only when a majority consents at about the same time does the leader go on.
+//! 5. **The refusal.** When its promise is over, a member that the leader asks may refuse the incarnation. It writes
 //!    the refusal to disk before it says so, and never answers that incarnation again, not after a restart either.
-//! 5. **The death.** The leader declares an incarnation dead when a majority has refused it ([`detector`]). Two
+//! 6. **The death.** The leader declares an incarnation dead when a majority has refused it ([`detector`]). Two
 //!    majorities share a member; this member's promise was over and is never renewed, so the dead incarnation holds
 //!    no lease, whoever leads, then or ever. Its process, if it lives, draws a new incarnation.
 //!
@@ -28,6 +30,8 @@
 //!   of, by both halves while joint, and for one lease after the leader has adopted a configuration it needs the old
 //!   majority too. A death that one council decided is known before the next council counts: a member promises nothing
 //!   while it has not applied what its log has before the configuration before its newest.
+//! - A refusal by a minority takes a node's lease from it with the next member that fails. So refusals wait for consents:
+//!   else a leader that is cut off, which hears nobody, would refuse all others, and keep that when it comes back.
 //! - A node that hears none of the answers has no lease, though its beats keep every promise alive. Its beats say which
 //!   answers it has heard; one that hears none is answered rarely, so that promises run out.
 //!

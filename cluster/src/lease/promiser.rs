@@ -1,10 +1,11 @@
 //! A council member's side: what it has promised about whom, and whom it has refused.
 //!
 //! For each node it keeps until when it owes its promise to the incarnation that the topology calls alive. A beat
-//! renews it, an ask of the leader is answered by a refusal once it is over. The promises are in memory only; so for
-//! its first lease after a start the member refuses nobody. The refusals are on disk: [`Promiser::judge`] hands out
-//! those to be written, and only [`Promiser::persisted`] makes them known to others. From the decision on, written or
-//! not, the incarnation gets no answer.
+//! renews it. Once it is over, a probe of the leader is answered by a consent, of which nothing is kept, and an ask by a
+//! refusal, which is for ever. The promises are in memory only; so for its first lease after a start the member
+//! consents to nothing and refuses nobody. The refusals are on disk: [`Promiser::judge`] hands out those to be written,
+//! and only [`Promiser::persisted`] makes them known to others. From the decision on, written or not, the incarnation
+//! gets no answer.
 //!
 //! Two rules are in the shape of this interface. Promises are judged by the time that [`Promiser::turn_began`] was
 //! told, never by a later one, so a beat that waited in the socket has been counted before. And what has no entry in
@@ -16,12 +17,12 @@ use crate::{
     ids::{Incarnation, Member, NodeId, Version},
     lease::{
         BEAT, BootTime, MAX_LEASE,
-        wire::{Ask, Beat, Reply},
+        wire::{Ask, Beat, Consent, Probe, Reply},
     },
     topology::{NodeState, Topology},
 };
 
-/// How long an ask is kept for a promise to run out: until it has been asked again for sure, a datagram lost or not.
+/// How long a probe is kept for a promise to run out: until the next one has come for sure, a datagram lost or not.
 pub const HOLD: Duration = Duration::from_millis(100);
 
 /// How often the council is told again of a refusal whose incarnation the topology calls alive.
@@ -38,7 +39,10 @@ pub struct Promiser {
     version: Version,
     nodes: BTreeMap<NodeId, Entry>,
     refusals: BTreeMap<NodeId, Refusal>,
+    /// Probes that wait for the promise to run out, by whom they are about.
     held: BTreeMap<NodeId, Held>,
+    /// Asks that came since promises were judged last: about which incarnation, and who asked.
+    asks: BTreeMap<NodeId, (Incarnation, NodeId)>,
     report_at: BootTime,
 }
 
@@ -76,10 +80,10 @@ struct Refusal {
     asker: Option<NodeId>,
 }
 
-/// An ask that waits for the promise to run out.
+/// A probe that waits for the promise to run out.
 struct Held {
-    about: Incarnation,
-    asker: NodeId,
+    consent: Consent,
+    leader: NodeId,
     until: BootTime,
 }
 
@@ -126,6 +130,7 @@ impl Promiser {
             nodes: BTreeMap::new(),
             refusals: newest,
             held: BTreeMap::new(),
+            asks: BTreeMap::new(),
             report_at: now,
         }
     }
@@ -139,6 +144,7 @@ impl Promiser {
         self.version = topology.version;
         self.nodes.retain(|node, _| topology.nodes.contains_key(node));
         self.held.retain(|node, _| topology.nodes.contains_key(node));
+        self.asks.retain(|node, _| topology.nodes.contains_key(node));
         for (id, node) in &topology.nodes {
             let known = node.info.incarnation;
             let entry = self.nodes.entry(*id).or_insert(Entry {
@@ -202,9 +208,21 @@ impl Promiser {
         Some(Reply::Promise(lease))
     }
 
-    /// Takes an ask of a leader; it is answered when promises are judged next, or within [`HOLD`] when the promise
-    /// runs out.
-    pub fn ask(&mut self, now: BootTime, from: Member, ask: &Ask) {
+    /// Takes a probe of a leader. A consent answers it when promises are judged next and the promise is over, or when
+    /// it runs out within [`HOLD`].
+    pub fn probe(&mut self, now: BootTime, from: Member, probe: &Probe) {
+        let Probe { sent, about, .. } = *probe;
+        let knows_both = self.nodes.contains_key(&from.node) && self.nodes.contains_key(&about.node);
+        let newer = |held: &Held| held.leader == from.node && held.consent.sent > sent;
+        if knows_both && !self.has_refused(about, from.node) && !self.held.get(&about.node).is_some_and(newer)
+        {
+            let held = Held { consent: Consent { about, sent }, leader: from.node, until: now + HOLD };
+            self.held.insert(about.node, held);
+        }
+    }
+
+    /// Takes an ask of a leader. If the promise is over when promises are judged next, the incarnation is refused.
+    pub fn ask(&mut self, from: Member, ask: &Ask) {
         let Some(asker) = self.nodes.get_mut(&from.node) else {
             return;
         };
@@ -212,17 +230,20 @@ impl Promiser {
             return;
         }
         asker.asked = (from.incarnation, ask.counter);
-        if let Some(refusal) = self.refusals.get_mut(&ask.about.node)
-            && refusal.incarnation >= ask.about.incarnation
-        {
-            refusal.asker = Some(from.node);
-            self.report_at = BootTime::NEVER;
-            return;
+        if !self.has_refused(ask.about, from.node) && self.nodes.contains_key(&ask.about.node) {
+            self.asks.insert(ask.about.node, (ask.about.incarnation, from.node));
         }
-        if self.nodes.contains_key(&ask.about.node) {
-            let held = Held { about: ask.about.incarnation, asker: from.node, until: now + HOLD };
-            self.held.insert(ask.about.node, held);
-        }
+    }
+
+    /// Whether this member has refused the incarnation before; then whoever asks is told soon.
+    fn has_refused(&mut self, about: Member, asker: NodeId) -> bool {
+        let refusal = self.refusals.get_mut(&about.node);
+        let Some(refusal) = refusal.filter(|refusal| refusal.incarnation >= about.incarnation) else {
+            return false;
+        };
+        refusal.asker = Some(asker);
+        self.report_at = BootTime::NEVER;
+        true
     }
 
     /// All datagrams that had arrived by `began` have been fed. Promises are judged by this time from here on.
@@ -233,11 +254,17 @@ impl Promiser {
     /// Whether this member would refuse the incarnation if it were asked: its promise is over, and it owes none that
     /// it forgot.
     pub fn may_refuse(&self, member: Member) -> bool {
-        let over = self.nodes.get(&member.node).is_some_and(|entry| {
-            let lapsed = member.incarnation == entry.known && entry.until <= self.turn_began;
-            lapsed || entry.is_over(member.incarnation)
-        });
-        over && self.turn_began >= self.quiet_until
+        self.over_at(member).is_some_and(|over_at| over_at <= self.turn_began)
+    }
+
+    /// From when on this member would refuse the incarnation if no other beat came. Nothing of one that the topology
+    /// does not know yet.
+    pub fn over_at(&self, member: Member) -> Option<BootTime> {
+        let entry = self.nodes.get(&member.node)?;
+        if entry.is_over(member.incarnation) {
+            return Some(self.quiet_until);
+        }
+        (member.incarnation == entry.known).then(|| entry.until.max(self.quiet_until))
     }
 
     /// Whether the node's living incarnation has a promise of this member now.
@@ -246,21 +273,24 @@ impl Promiser {
         self.nodes.get(&node).is_some_and(beats)
     }
 
-    /// Decides on the asks, and adds to `persist` what must be written to disk and then be told to
-    /// [`Promiser::persisted`].
-    pub fn judge(&mut self, persist: &mut Vec<Member>) {
-        let mut held = std::mem::take(&mut self.held);
-        held.retain(|node, ask| {
-            let about = Member { node: *node, incarnation: ask.about };
-            if !self.may_refuse(about) {
-                return ask.until > self.turn_began;
-            }
-            if self.refusals.len() < MAX_REFUSALS || self.refusals.contains_key(node) {
-                let refusal = Refusal { incarnation: ask.about, durable: false, asker: Some(ask.asker) };
-                self.refusals.insert(*node, refusal);
+    /// Decides on asks and probes. Adds to `persist` what must be written to disk and then be told to
+    /// [`Promiser::persisted`], and to `consents` what must be sent to that leader.
+    pub fn judge(&mut self, persist: &mut Vec<Member>, consents: &mut Vec<(NodeId, Consent)>) {
+        for (node, (incarnation, asker)) in std::mem::take(&mut self.asks) {
+            let about = Member { node, incarnation };
+            let has_room = self.refusals.len() < MAX_REFUSALS || self.refusals.contains_key(&node);
+            if self.may_refuse(about) && has_room {
+                self.refusals.insert(node, Refusal { incarnation, durable: false, asker: Some(asker) });
                 persist.push(about);
             }
-            false
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|_, probe| {
+            let consents_now = self.may_refuse(probe.consent.about);
+            if consents_now {
+                consents.push((probe.leader, probe.consent));
+            }
+            !consents_now && probe.until > self.turn_began
         });
         self.held = held;
     }
@@ -294,12 +324,9 @@ impl Promiser {
 
     /// When there is something to judge or to tell even if nothing arrives.
     pub fn deadline(&self) -> BootTime {
-        let of_held = |(node, held): (&NodeId, &Held)| match self.nodes.get(node) {
-            Some(entry) if held.about <= entry.known => entry.until.max(self.quiet_until).min(held.until),
-            // It cannot be judged before more of the topology is known.
-            _ => held.until,
-        };
-        let held = self.held.iter().map(of_held).min();
+        // What is about an incarnation that is not known yet waits for the topology.
+        let of_held = |held: &Held| held.until.min(self.over_at(held.consent.about).unwrap_or(held.until));
+        let held = self.held.values().map(of_held).min();
         held.unwrap_or(BootTime::FOREVER).min(self.report_at)
     }
 
@@ -383,12 +410,29 @@ mod tests {
         Beat { counter, sent: BootTime(1), lease: LEASE, heard: counter, knows: Stamp::default(), wall_ms: 0 }
     }
 
-    fn ask(promiser: &mut Promiser, now: BootTime, counter: u64, about: Member) -> Vec<Member> {
+    fn ask(promiser: &mut Promiser, counter: u64, about: Member) -> Vec<Member> {
         let ask = Ask { counter, about, council: Stamp::default() };
-        promiser.ask(now, member(1, 1), &ask);
+        promiser.ask(member(1, 1), &ask);
         let mut persist = Vec::new();
-        promiser.judge(&mut persist);
+        promiser.judge(&mut persist, &mut Vec::new());
         persist
+    }
+
+    /// What is answered to node 1, which sent a probe at the time `sent` of its own.
+    fn probe(promiser: &mut Promiser, now: BootTime, sent: u64, about: Member) -> Vec<u64> {
+        let probe = Probe { sent: BootTime(sent), about, council: Stamp::default() };
+        promiser.probe(now, member(1, 1), &probe);
+        consents(promiser, about)
+    }
+
+    fn consents(promiser: &mut Promiser, about: Member) -> Vec<u64> {
+        let mut consents = Vec::new();
+        promiser.judge(&mut Vec::new(), &mut consents);
+        let expected = |(leader, consent): (NodeId, Consent)| {
+            assert_eq!((leader, consent.about), (member(1, 1).node, about));
+            consent.sent.0
+        };
+        consents.into_iter().map(expected).collect()
     }
 
     fn told(promiser: &mut Promiser) -> Vec<Member> {
@@ -415,7 +459,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_only_when_it_is_on_disk_and_binds_from_the_decision_on() {
         let mut promiser = promiser();
-        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(2, 1)), [member(2, 1)]);
+        assert_eq!(ask(&mut promiser, 1, member(2, 1)), [member(2, 1)]);
         assert_eq!(told(&mut promiser), []);
         assert_eq!(promiser.beat(ms(1_001), member(2, 1), &beat(1)), Some(Reply::Refused));
         promiser.persisted(member(2, 1));
@@ -426,33 +470,65 @@ mod tests {
     }
 
     #[test]
-    fn an_ask_waits_for_the_promise_to_run_out_but_not_for_long() {
+    fn a_probe_waits_for_the_promise_to_run_out_but_not_for_long() {
         let waiting = || {
             let mut promiser = promiser();
             promiser.beat(ms(1_000), member(2, 1), &beat(1));
             promiser
         };
         let mut promiser = waiting();
-        assert_eq!(ask(&mut promiser, ms(1_150), 1, member(2, 1)), []);
+        assert_eq!(probe(&mut promiser, ms(1_150), 7, member(2, 1)), []);
         assert_eq!(promiser.deadline(), ms(1_200));
-        let mut persist = Vec::new();
         promiser.turn_began(ms(1_200));
-        promiser.judge(&mut persist);
-        assert_eq!(persist, [member(2, 1)]);
+        assert_eq!(consents(&mut promiser, member(2, 1)), [7]);
+        assert_eq!(consents(&mut promiser, member(2, 1)), []);
 
         let mut promiser = waiting();
-        assert_eq!(ask(&mut promiser, ms(1_050), 1, member(2, 1)), []);
+        assert_eq!(probe(&mut promiser, ms(1_050), 7, member(2, 1)), []);
         promiser.turn_began(ms(1_150));
-        promiser.judge(&mut persist);
+        assert_eq!(consents(&mut promiser, member(2, 1)), []);
         promiser.turn_began(ms(1_300));
-        promiser.judge(&mut persist);
-        assert_eq!(persist.len(), 1);
+        assert_eq!(consents(&mut promiser, member(2, 1)), []);
     }
 
     #[test]
-    fn an_ask_about_an_incarnation_that_is_not_known_yet_does_not_keep_the_thread_busy() {
+    fn the_newest_probe_of_a_leader_is_the_one_that_waits() {
         let mut promiser = promiser();
-        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(2, 5)), []);
+        promiser.beat(ms(1_000), member(2, 1), &beat(1));
+        probe(&mut promiser, ms(1_150), 8, member(2, 1));
+        probe(&mut promiser, ms(1_160), 7, member(2, 1));
+        promiser.turn_began(ms(1_200));
+        assert_eq!(consents(&mut promiser, member(2, 1)), [8]);
+    }
+
+    #[test]
+    fn a_consent_refuses_nobody() {
+        let mut promiser = promiser();
+        assert_eq!(probe(&mut promiser, ms(1_000), 7, member(2, 1)), [7]);
+        assert_eq!(promiser.refusals().count(), 0);
+        assert_eq!(promiser.beat(ms(1_001), member(2, 1), &beat(1)), Some(Reply::Promise(LEASE)));
+        // The beat came before the ask.
+        promiser.turn_began(ms(1_002));
+        assert_eq!(ask(&mut promiser, 1, member(2, 1)), []);
+        promiser.turn_began(ms(1_300));
+        assert_eq!(ask(&mut promiser, 2, member(2, 1)), [member(2, 1)]);
+        assert_eq!(probe(&mut promiser, ms(1_300), 8, member(2, 1)), []);
+    }
+
+    #[test]
+    fn a_member_that_has_just_started_consents_to_nothing() {
+        let mut promiser = Promiser::new(ms(0), LEASE, []);
+        promiser.adopt(ms(0), &topology(&[member(1, 1), member(2, 1)]));
+        promiser.turn_began(ms(199));
+        assert_eq!(probe(&mut promiser, ms(199), 7, member(2, 1)), []);
+        promiser.turn_began(ms(200));
+        assert_eq!(consents(&mut promiser, member(2, 1)), [7]);
+    }
+
+    #[test]
+    fn a_probe_about_an_incarnation_that_is_not_known_yet_does_not_keep_the_thread_busy() {
+        let mut promiser = promiser();
+        assert_eq!(probe(&mut promiser, ms(1_000), 7, member(2, 5)), []);
         assert_eq!(promiser.deadline(), ms(1_000) + HOLD);
     }
 
@@ -464,8 +540,8 @@ mod tests {
         assert_eq!(promiser.beat(ms(1_100), member(2, 1), &beat(6)), None);
         promiser.turn_began(ms(1_200));
         assert!(promiser.may_refuse(member(2, 1)));
-        assert_eq!(ask(&mut promiser, ms(1_200), 3, member(1, 1)).len(), 1);
-        assert_eq!(ask(&mut promiser, ms(1_200), 3, member(2, 1)), []);
+        assert_eq!(ask(&mut promiser, 3, member(1, 1)).len(), 1);
+        assert_eq!(ask(&mut promiser, 3, member(2, 1)), []);
     }
 
     #[test]
@@ -492,14 +568,14 @@ mod tests {
     fn strangers_get_no_promise_and_no_memory() {
         let mut promiser = promiser();
         assert_eq!(promiser.beat(ms(1_000), member(9, 1), &beat(1)), Some(Reply::Unknown));
-        assert_eq!(ask(&mut promiser, ms(1_000), 1, member(9, 1)), []);
+        assert_eq!(ask(&mut promiser, 1, member(9, 1)), []);
         assert_eq!(promiser.nodes.len(), 2);
     }
 
     #[test]
     fn refusals_go_only_when_the_topology_on_disk_has_settled_them() {
         let mut promiser = promiser();
-        ask(&mut promiser, ms(1_000), 1, member(2, 1));
+        ask(&mut promiser, 1, member(2, 1));
         promiser.prune(&topology(&[member(1, 1), member(2, 1)]));
         assert_eq!(promiser.refusals().count(), 1);
         // An older topology that does not know the node yet says nothing.

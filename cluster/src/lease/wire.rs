@@ -6,8 +6,9 @@
 //! build may append fields to a body: what stands after the known fields is skipped. Integers are little-endian.
 //!
 //! Replay: beats and asks carry a counter that rises within the sender's incarnation, and the receiver drops what is not
-//! newer. Answers and refusals are facts that stay true, so saying them twice does no harm. The datagrams are not
-//! encrypted: they hold nothing secret.
+//! newer. Answers and refusals are facts that stay true, so saying them twice does no harm. A consent is soon stale: it
+//! carries the time of its probe by the clock of the leader, which judges by that. The datagrams are not encrypted: they
+//! hold nothing secret.
 
 use std::time::Duration;
 
@@ -53,6 +54,10 @@ pub enum Body {
     Ask(Ask),
     /// From a council member to the others: it never answers this incarnation again, nor an older one.
     Refusal(Member),
+    /// From the leader to council members, before any ask.
+    Probe(Probe),
+    /// From a council member to the leader that probed.
+    Consent(Consent),
 }
 
 /// "I live; promise me a lease."
@@ -98,6 +103,26 @@ pub enum Reply {
     Refused,
     /// It knows of no such incarnation yet.
     Unknown,
+}
+
+/// "Would you refuse this incarnation?" Binds nobody to anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Not later than it left, by the sender's clock.
+    pub sent: BootTime,
+    /// Which incarnation.
+    pub about: Member,
+    /// The leader's configuration of the council.
+    pub council: Stamp,
+}
+
+/// "I would refuse it now": the promise to the incarnation was over when this was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// Which incarnation.
+    pub about: Member,
+    /// The probe's own `sent`.
+    pub sent: BootTime,
 }
 
 /// "Is your promise to this incarnation over? Then refuse it."
@@ -152,6 +177,8 @@ impl Wire {
             Body::Answer(_) => 2,
             Body::Ask(_) => 3,
             Body::Refusal(_) => 4,
+            Body::Probe(_) => 5,
+            Body::Consent(_) => 6,
         };
         bytes.extend([FORMAT, kind]);
         bytes.extend(self.cluster.0);
@@ -186,6 +213,15 @@ impl Wire {
                 put_stamp(bytes, ask.council);
             }
             Body::Refusal(about) => put_member(bytes, *about),
+            Body::Probe(probe) => {
+                put(bytes, probe.sent.0);
+                put_member(bytes, probe.about);
+                put_stamp(bytes, probe.council);
+            }
+            Body::Consent(consent) => {
+                put_member(bytes, consent.about);
+                put(bytes, consent.sent.0);
+            }
         }
         let mac = self.mac(&bytes[start..]);
         bytes.extend(mac);
@@ -280,6 +316,12 @@ fn read(kind: u8, fields: &mut Fields<'_>) -> Option<Datagram> {
         }),
         3 => Body::Ask(Ask { counter: fields.number()?, about: fields.member()?, council: fields.stamp()? }),
         4 => Body::Refusal(fields.member()?),
+        5 => Body::Probe(Probe {
+            sent: BootTime(fields.number()?),
+            about: fields.member()?,
+            council: fields.stamp()?,
+        }),
+        6 => Body::Consent(Consent { about: fields.member()?, sent: BootTime(fields.number()?) }),
         _ => return None,
     };
     Some(Datagram { from, to, body })
@@ -407,6 +449,11 @@ mod tests {
                 council
             })),
             member().prop_map(Body::Refusal),
+            (any::<u64>(), member(), stamp()).prop_map(|(sent, about, council)| {
+                Body::Probe(Probe { sent: BootTime(sent), about, council })
+            }),
+            (member(), any::<u64>())
+                .prop_map(|(about, sent)| Body::Consent(Consent { about, sent: BootTime(sent) })),
         ]
     }
 
@@ -453,7 +500,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_with_a_fitting_mac_does_not_panic(kind in 0..6u8, body in prop::collection::vec(any::<u8>(), 0..600)) {
+        fn garbage_with_a_fitting_mac_does_not_panic(kind in 0..8u8, body in prop::collection::vec(any::<u8>(), 0..600)) {
             let mut covered = vec![FORMAT, kind];
             covered.extend([7; 20]);
             covered.extend(body);

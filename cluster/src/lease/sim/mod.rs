@@ -3,13 +3,18 @@
 //!
 //! Checked at every turn of every process: an incarnation that was declared dead holds no lease by its own clock.
 //! Checked at the end, after a time of peace: every node that is up holds a lease, every other one is dead.
+//!
+//! RINGFORT_SEEDS in the environment says how many seeds each plan is run with.
 
 mod world;
+
+use std::ops::Range;
 
 use world::{Fault, Plan, Rules, Story, id, run};
 
 use crate::ids::Member;
 
+/// How many seeds a plan is run with unless the environment says otherwise.
 const SEEDS: u64 = 100;
 
 fn anyone() -> Vec<u8> {
@@ -17,7 +22,8 @@ fn anyone() -> Vec<u8> {
 }
 
 fn seeds(plan: &Plan) -> impl Iterator<Item = (u64, Story)> {
-    (0..SEEDS).map(|seed| (seed, run(seed, plan)))
+    let wanted = std::env::var("RINGFORT_SEEDS").ok().and_then(|count| count.parse().ok());
+    (0..wanted.unwrap_or(SEEDS)).map(|seed| (seed, run(seed, plan)))
 }
 
 fn assert_safe_and_live(plan: &Plan) {
@@ -106,6 +112,8 @@ fn a_refusal_outlives_a_restart() {
         (Fault::Cut, vec![4, 5]),
     ]);
     plan.every = (20, 120);
+    // Long after the decision some do not know of the death.
+    plan.apply_lag = 400;
     assert_needed_for_safety(plan, |rules| rules.durable = false);
 }
 
@@ -195,6 +203,45 @@ fn promises_are_judged_by_what_had_arrived() {
         declared.filter(innocent).count()
     };
     assert_eq!(died(&plan), 0);
+    // With consents nobody would see the difference: what a stalled member consents to late is stale.
+    plan.rules.consent = false;
+    assert_eq!(died(&plan), 0);
     plan.rules.judge_by_beginning = false;
     assert!(died(&plan) > 0);
+}
+
+/// Three nodes on a network that loses nothing.
+fn three(cuts: Vec<(u8, u8, Range<u64>)>) -> Plan {
+    Plan { nodes: 3, cuts, lost: 0, twice: 0, late: 0, ..Plan::new(Vec::new()) }
+}
+
+#[test]
+fn a_leader_that_was_cut_off_costs_nobody_a_lease_when_the_next_node_is_cut_off() {
+    let mut plan = three(vec![
+        (1, 2, 1_000..1_600),
+        (1, 3, 1_000..1_600),
+        // Everybody has its lease again; the leader is another one.
+        (3, 1, 2_500..3_100),
+        (3, 2, 2_500..3_100),
+    ]);
+    let healthy = |(at, node): &(u64, u8)| *node != if *at < 2_500 { 1 } else { 3 };
+    for (seed, story) in seeds(&plan) {
+        assert!(story.lapsed.iter().any(|lapse| lapse.0 >= 2_500), "seed {seed}");
+        assert!(!story.lapsed.iter().any(healthy), "seed {seed}: {:?}", story.lapsed);
+        assert_eq!(story.starved, [], "seed {seed}");
+    }
+    plan.rules.consent = false;
+    let hurt = seeds(&plan).filter(|(_, story)| story.lapsed.iter().any(healthy)).count();
+    assert!(hurt > 0);
+}
+
+#[test]
+fn nobody_is_refused_whom_a_majority_hears() {
+    let mut plan = three(vec![(1, 2, 1_000..1_900), (1, 3, 2_500..3_400)]);
+    for (seed, story) in seeds(&plan) {
+        assert_eq!(story.refused, [], "seed {seed}");
+        assert_eq!(story.lapsed, [], "seed {seed}");
+    }
+    plan.rules.consent = false;
+    assert!(seeds(&plan).any(|(_, story)| !story.refused.is_empty()));
 }

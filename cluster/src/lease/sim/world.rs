@@ -9,6 +9,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     net::SocketAddr,
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +22,7 @@ use crate::{
         agent::{Agent, Reading, To},
         elector::RaftView,
         voters::{Stamp, Voters},
-        wire::{Beat, Body, Datagram, Wire},
+        wire::{Ask, Beat, Body, Datagram, Probe, Wire},
     },
     topology::{Address, NodeInfo, NodeState, Settings, Topology},
 };
@@ -75,6 +76,8 @@ pub(super) struct Rules {
     pub settle_first: bool,
     /// Beats tell which answers their sender has heard.
     pub acknowledge: bool,
+    /// Nobody is refused before a majority would refuse it.
+    pub consent: bool,
 }
 
 const ALL_RULES: Rules = Rules {
@@ -89,6 +92,7 @@ const ALL_RULES: Rules = Rules {
     told_of_councils: true,
     settle_first: true,
     acknowledge: true,
+    consent: true,
 };
 
 /// What may go wrong in the world.
@@ -123,6 +127,8 @@ pub(super) struct Plan {
     pub rules: Rules,
     /// What goes wrong, each kind with the nodes that it may befall.
     pub faults: Vec<(Fault, Vec<u8>)>,
+    /// What goes wrong in any case: between which two nodes nothing passes, and when, in milliseconds.
+    pub cuts: Vec<(u8, u8, Range<u64>)>,
     /// Milliseconds between two faults, at least and at most.
     pub every: (u64, u64),
     /// Clocks run wrong by up to so many parts in a million.
@@ -144,6 +150,7 @@ impl Plan {
             nodes: 5,
             rules: ALL_RULES,
             faults,
+            cuts: Vec::new(),
             every: (10, 150),
             drift: 9_900,
             lost: 2,
@@ -169,6 +176,10 @@ pub(super) struct Story {
     pub starved: Vec<Member>,
     /// How many leaders were made by a call for election.
     pub called: u32,
+    /// Which nodes had a lease and have it no more, each with when, in real ms.
+    pub lapsed: Vec<(u64, u8)>,
+    /// Which members have refused whom, in order.
+    pub refused: Vec<(u8, Member)>,
 }
 
 enum Event {
@@ -185,6 +196,7 @@ enum Event {
     Lead { node: u8, term: u64 },
     Propose { term: u64, change: Change },
     Fault,
+    Cut { a: u8, b: u8, until: u64 },
 }
 
 /// A machine, its disk, and the process on it.
@@ -202,6 +214,8 @@ struct Machine {
     process: Option<Agent>,
     paused_until: u64,
     stall: u64,
+    /// Whether it had a lease when that was looked at last.
+    leased: bool,
     socket: VecDeque<(u8, Vec<u8>)>,
     began: Option<Reading>,
     begin_at: u64,
@@ -322,6 +336,7 @@ impl World {
                 process: None,
                 paused_until: 0,
                 stall: 0,
+                leased: false,
                 socket: VecDeque::new(),
                 began: None,
                 begin_at: u64::MAX,
@@ -348,6 +363,9 @@ impl World {
         };
         for node in 1..=world.plan.nodes {
             world.start(node);
+        }
+        for (a, b, time) in world.plan.cuts.clone() {
+            world.at(time.start * MS, Event::Cut { a, b, until: time.end * MS });
         }
         // A second of peace, for everybody to get a lease.
         world.after(1_000 * MS, Event::Fault);
@@ -404,6 +422,7 @@ impl World {
                 {
                     machine.refusals.push(member);
                     agent.persisted(member);
+                    self.story.refused.push((node, member));
                     self.wake(node);
                 }
             }
@@ -415,6 +434,10 @@ impl World {
             Event::Lead { node, term } => self.lead(node, term),
             Event::Propose { term, change } => self.propose(term, &change),
             Event::Fault => self.fault(),
+            Event::Cut { a, b, until } => {
+                self.cut(a, b, until);
+                self.cut(b, a, until);
+            }
         }
     }
 
@@ -453,6 +476,7 @@ impl World {
         let machine = self.machine(node);
         machine.process = None;
         machine.life += 1;
+        machine.leased = false;
         if self.leader == Some(node) {
             self.leader = None;
         }
@@ -504,10 +528,11 @@ impl World {
 
     fn read(&mut self, node: u8, life: u64) {
         let now = self.now;
-        let machine = self.machine(node);
-        if machine.life != life {
+        if self.machines[usize::from(node)].life != life {
             return;
         }
+        self.watch(node);
+        let machine = self.machine(node);
         let reading = machine.reading(now);
         let Some(agent) = &mut machine.process else { return };
         for (from, bytes) in machine.socket.drain(..) {
@@ -535,6 +560,7 @@ impl World {
         let deadline = machine.real(deadline);
         let term = machine.raft.term;
         self.check(node);
+        self.watch(node);
         for (to, bytes) in datagrams {
             let to = match to {
                 To::Node(to) => index(to),
@@ -600,15 +626,24 @@ impl World {
     /// Breaks the rules that are about what datagrams say.
     fn tamper(&mut self, from: u8, to: u8, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let rules = self.plan.rules;
-        if rules.report && rules.told_of_councils && rules.acknowledge {
+        if rules.report && rules.told_of_councils && rules.acknowledge && rules.consent {
             return Some(bytes);
         }
         let mut datagram = self.wire.decode(&bytes).unwrap();
         match &mut datagram.body {
             Body::Beat(beat) if !rules.acknowledge => beat.heard = beat.counter,
             Body::Answer(answer) if !rules.told_of_councils => answer.voters = None,
-            Body::Ask(ask) => {
-                self.asked.insert((from, ask.about));
+            Body::Ask(Ask { about, .. }) | Body::Probe(Probe { about, .. }) if rules.consent => {
+                self.asked.insert((from, *about));
+            }
+            Body::Probe(probe) => {
+                // Every probe is an ask, and the leader, who was there first, asks itself first.
+                let ask = Ask { counter: self.sequence, about: probe.about, council: probe.council };
+                datagram.body = Body::Ask(ask);
+                let mut to_itself = Vec::new();
+                let own = Datagram { to: id(from), ..datagram.clone() };
+                self.wire.encode(&own, &mut to_itself);
+                self.after(0, Event::Deliver { to: from, from, bytes: to_itself });
             }
             Body::Refusal(about) if !rules.report && !self.asked.contains(&(to, *about)) => return None,
             _ => {}
@@ -638,6 +673,17 @@ impl World {
             let when = self.now / MS;
             self.story.unsafe_lease =
                 Some(format!("at {when} ms {me} was declared dead and has a lease for {left:?}"));
+        }
+    }
+
+    /// Notes whether the node has lost its lease.
+    fn watch(&mut self, node: u8) {
+        let now = self.now;
+        let machine = self.machine(node);
+        let clock = machine.reading(now).boot;
+        let leased = machine.process.as_ref().is_some_and(|agent| agent.lease_until() > clock);
+        if std::mem::replace(&mut machine.leased, leased) && !leased {
+            self.story.lapsed.push((now / MS, node));
         }
     }
 
