@@ -99,13 +99,10 @@ impl Conductor {
         let leaving = |id: &NodeId| topology.nodes.get(id).is_some_and(|node| node.leaving);
         let wanted = place(topology, gone);
         let mut steps = next_steps(topology, &wanted, &Limits::default());
+        // What is wanted holds for when it is back.
         steps.retain(|change| {
-            let from = topology.shard(change.shard).primary.map(|member| member.node);
-            let to = match &change.step {
-                Step::Place { successor, .. } => *successor,
-                _ => None,
-            };
-            !from.is_some_and(|from| leaving(&from)) && !to.is_some_and(|to| leaving(&to))
+            let from = topology.shard(change.shard).primary;
+            !from.is_some_and(|from| leaving(&from.node))
         });
         for (shard, agreed) in topology.shards() {
             let Some(primary) = agreed.primary.filter(|primary| leaving(&primary.node)) else { continue };
