@@ -322,6 +322,11 @@ fn is_settled(metrics: &RaftMetrics<Types>) -> bool {
 }
 
 impl Configuration {
+    /// Whether a node votes, be it only until the council that is on its way out is gone.
+    pub fn has(&self, node: &NodeId) -> bool {
+        self.voters.contains(node) || self.outgoing.iter().flatten().any(|outgoing| outgoing == node)
+    }
+
     fn of(membership: &Membership) -> Self {
         let names = |ids: &std::collections::BTreeSet<u64>| {
             let names = ids.iter().filter_map(|id| Some(membership.get_node(id)?.node));
