@@ -77,6 +77,10 @@ const HEARTBEAT_MS: u64 = 30;
 /// leader within the longest of these votes for nobody else, so it must not pass a lease less a beat.
 const ELECTION_MS: std::ops::RangeInclusive<u64> = 100..=150;
 
+/// How long the leader waits before it writes again to a member that did not answer: always as long. A node that comes
+/// back is given shards as soon as it has copies, and must hear of that at once: it serves them from then on.
+const BACKOFF: &str = "20ms 20ms 20ms";
+
 /// How long the transfer of a snapshot may take, in milliseconds.
 const SNAPSHOT_MS: u64 = 5_000;
 
@@ -288,6 +292,7 @@ fn config() -> Config {
         election_timeout_min: *ELECTION_MS.start(),
         election_timeout_max: *ELECTION_MS.end(),
         install_snapshot_timeout: SNAPSHOT_MS,
+        backoff: BACKOFF.into(),
         max_payload_entries: ENTRIES_AT_ONCE as u64,
         max_append_entries: Some(ENTRIES_AT_ONCE as u64),
         api_batch_capacity: ENTRIES_AT_ONCE as u64,

@@ -299,6 +299,12 @@ async fn snapshots_bound_the_log_and_bring_a_late_node_up_to_date() {
     until(&back, |council| council.topology().load().version == newest).await;
 }
 
+#[test]
+fn a_member_that_was_away_for_long_hears_of_what_is_new_as_soon_as_it_is_back() {
+    let pauses: Vec<Duration> = config().validate().unwrap().build_backoff().take(1_000).collect();
+    assert_eq!(pauses, [Duration::from_millis(20); 1_000]);
+}
+
 #[tokio::test]
 async fn a_voter_that_is_gone_for_good_is_replaced() {
     let mut cluster = Cluster::of(4).await;
