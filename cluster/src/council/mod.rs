@@ -299,6 +299,9 @@ fn config() -> Config {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(ENTRIES_PER_SNAPSHOT),
         max_in_snapshot_log_to_keep: ENTRIES_KEPT,
         enable_pre_vote: Some(true),
+        // A member whose disk has lost entries is told of by the leader, and gets them again: it would stay behind for
+        // ever, and its vote counts all the same.
+        allow_log_reversion: Some(true),
         // What was agreed on is written lazily, so after a restart a leader has to be elected.
         enable_leader_restore: Some(false),
         ..Config::default()

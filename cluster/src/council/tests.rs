@@ -306,6 +306,29 @@ fn a_member_that_was_away_for_long_hears_of_what_is_new_as_soon_as_it_is_back() 
 }
 
 #[tokio::test]
+async fn a_node_whose_disk_has_lost_entries_gets_them_again() {
+    let mut cluster = Cluster::of(3).await;
+    let leader = cluster.node(1);
+    let files = |cluster: &Cluster| {
+        let place = cluster.place.path().join("3");
+        ["raft-log.0", "raft-log.1"].map(|file| place.join(file))
+    };
+    cluster.stop(3).await;
+    let before = files(&cluster).map(|file| std::fs::read(file).unwrap());
+    let late = cluster.start(3).await;
+    let outcome = leader.propose(drain(2, true)).await.unwrap();
+    until(&late, |council| council.topology().load().version == outcome.version).await;
+    cluster.stop(3).await;
+    for (file, bytes) in files(&cluster).iter().zip(before) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    let late = cluster.start(3).await;
+    let outcome = leader.propose(drain(2, false)).await.unwrap();
+    until(&late, |council| council.topology().load().version == outcome.version).await;
+    assert_eq!(late.topology().load_full(), leader.topology().load_full());
+}
+
+#[tokio::test]
 async fn a_voter_that_is_gone_for_good_is_replaced() {
     let mut cluster = Cluster::of(4).await;
     let leader = cluster.node(1);
