@@ -44,8 +44,11 @@ const QUIET: Duration = Duration::from_millis(200);
 /// How long a graceful stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a joining node tries the addresses that it was given.
+/// Pause of a joining node before it tries the addresses that it was given again.
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a joining node says why it could not join, as long as that is the same.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -143,7 +146,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let info = info(&options, &directory);
     let bus = Arc::new(Bus::new(info.id, &options.cluster_secret));
     let calls = Calls::new(Arc::clone(&bus));
-    let council = enter(&options, &directory, &info, &calls).await?;
+    let council = enter(&options, &directory, &info, &calls, &*clock).await?;
 
     let (to_loops, peers): (Vec<_>, Vec<_>) = (0..options.threads).map(|_| mpsc::unbounded_channel()).unzip();
     let (to_replication, primaries) = mpsc::unbounded_channel();
@@ -344,6 +347,7 @@ async fn enter(
     directory: &Directory,
     info: &NodeInfo,
     calls: &Calls,
+    clock: &dyn Clock,
 ) -> Result<Arc<Council>, StartError> {
     let addresses = addresses(&options.join)?;
     let founds = directory.cluster().is_none() && addresses.is_empty();
@@ -351,13 +355,17 @@ async fn enter(
         directory.enter_cluster(ClusterId(random::bytes()), None)?;
     } else if !addresses.is_empty() {
         let known = directory.cluster();
+        let mut said = Said::default();
         let joined = loop {
             match join(calls, &addresses, known, info).await {
                 Ok(joined) => break Some(joined.cluster),
                 // A node that belongs to the cluster already finds it by its own log, too.
                 Err(JoinError::Nobody(_)) if known.is_some() => break None,
                 Err(JoinError::Nobody(tried)) => {
-                    tracing::warn!("no node of the cluster could help yet: {}", tried.join("; "));
+                    let why = tried.join("; ");
+                    if said.is_due(&why, clock.boot()) {
+                        tracing::warn!("no node of the cluster could help yet: {why}");
+                    }
                     tokio::time::sleep(JOIN_PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -380,6 +388,22 @@ async fn enter(
         council.found(settings, info.clone()).await.map_err(|error| StartError::Found(error.to_string()))?;
     }
     Ok(council)
+}
+
+/// What was said last of something that is tried again and again, and when.
+#[derive(Default)]
+struct Said(Option<(String, u64)>);
+
+impl Said {
+    /// Whether this is to be said: it is news, or was said long ago.
+    fn is_due(&mut self, text: &str, now: u64) -> bool {
+        let again = |at: u64| Duration::from_nanos(now.saturating_sub(at)) >= SAY_AGAIN;
+        if self.0.as_ref().is_some_and(|(said, at)| said == text && !again(*at)) {
+            return false;
+        }
+        self.0 = Some((text.to_owned(), now));
+        true
+    }
 }
 
 /// Each address may be a client port, whose bus is 10,000 above unless set otherwise, or a bus port.
@@ -432,4 +456,17 @@ fn start_beats(
         tracing::info!(priority, "beats have a thread of their own");
         control::beats::run(&node, &beats, agent, &socket, &out)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_said_when_it_begins_when_it_changes_and_now_and_then() {
+        let mut said = Said::default();
+        let seconds = [(0, "down"), (1, "down"), (2, "no leader"), (3, "down"), (12, "down"), (13, "down")];
+        let due = seconds.map(|(second, why)| said.is_due(why, second * 1_000_000_000));
+        assert_eq!(due, [true, false, true, true, false, true]);
+    }
 }
