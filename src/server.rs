@@ -2,7 +2,8 @@
 //!
 //! The order of the start: open the data directory (a new incarnation, durable), take the ports, open the council, found
 //! or join or come back, wait for the topology, then start event loops and beats. The order of the stop: hand the
-//! shards over, stop serving, leave the council, end.
+//! shards over, run nothing more and confirm what was run, tell the cluster, answer what clients and peers are owed,
+//! leave the council, end.
 
 use std::{
     io,
@@ -30,7 +31,7 @@ use crate::{
     control::{self, beats::Beats, transport::Calls},
     env::{Clock, SystemClock, random},
     memory::Memory,
-    net::{self, listen},
+    net::{self, Phase, listen},
     node::Node,
     ops::{self, Ops, Watched},
     replication,
@@ -41,8 +42,11 @@ use crate::{
 /// The longest lease that may have been in force before a node started: what it keeps quiet for, beside the setting.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// How long a graceful stop may take.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long a node that is told to stop may take to hand its shards over.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long event loops may take to confirm what they ran, beyond which one of them hangs.
+const RETIRE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Pause of a joining node before it tries the addresses that it was given again.
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
@@ -212,7 +216,9 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let admitted = Arc::clone(&control);
     tasks::control("admission", async move { admitted.be_admitted().await });
 
-    let (stop, stopped) = watch::channel(false);
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let (retired, mut all_retired) = mpsc::unbounded_channel();
+    let (running, mut all_ended) = mpsc::channel::<()>(1);
     let grown = Arc::new(Notify::new());
     let mut primaries = Some(primaries);
     for (index, (peers, listeners)) in peers.into_iter().zip(listeners.clients).enumerate() {
@@ -236,16 +242,44 @@ async fn serve(options: Options) -> Result<(), StartError> {
             index,
             loops: options.threads,
             beside,
-            stop: stopped.clone(),
+            phase: phases.clone(),
+            retired: retired.clone(),
             seed: u64::from_le_bytes(random::bytes()),
         };
-        tasks::thread(&format!("loop-{index}"), move || net::run(start))?;
+        let running = running.clone();
+        tasks::thread(&format!("loop-{index}"), move || {
+            // Dropped when the loop has ended.
+            let _running = running;
+            net::run(start)
+        })?;
     }
+    drop(running);
     tracing::info!(port = options.port, cluster = %topology.cluster, node = %node.id, "ready");
-    wait_for_stop().await?;
-    tracing::info!("stopping: the shards are handed over first");
-    let _ = tokio::time::timeout(STOP_LIMIT, control.hand_over()).await;
-    stop.send_replace(true);
+    tokio::select! {
+        told = wait_for_stop() => {
+            told?;
+            tracing::info!("stopping: the shards are handed over first");
+            if tokio::time::timeout(HAND_OVER_LIMIT, control.hand_over()).await.is_err() {
+                tracing::warn!("not all shards could be handed over in time");
+            }
+            node.lease.retire();
+            phase.send_replace(Phase::Retired);
+            let every_loop = async {
+                for _ in 0..options.threads {
+                    // A sender is left: this function's own.
+                    let _ = all_retired.recv().await;
+                }
+            };
+            if tokio::time::timeout(RETIRE_LIMIT, every_loop).await.is_err() {
+                tracing::warn!("an event loop hangs");
+            }
+            control.leave().await;
+        }
+        () = control.removed() => {}
+    }
+    phase.send_replace(Phase::Ending);
+    // None when every loop has ended; one that hangs is left behind.
+    let _ = tokio::time::timeout(net::WIND_DOWN_LIMIT * 2, all_ended.recv()).await;
     if let Err(error) = council.shutdown().await {
         tracing::warn!(%error, "the council was not left in order");
     }

@@ -41,6 +41,12 @@ use crate::{node::Node, replication::roles, tasks};
 /// How often the conductor looks when nothing else makes it.
 const CONDUCT: Duration = Duration::from_millis(100);
 
+/// How often a node that is about to stop looks whether anybody hears it.
+const CUT_OFF_TICK: Duration = Duration::from_millis(20);
+
+/// A node that has had no lease for so many leases is cut off from the council's majority.
+const CUT_OFF_LEASES: u64 = 2;
+
 /// Something that a client asks of the cluster as a whole.
 pub struct Command {
     /// What is asked.
@@ -89,6 +95,8 @@ pub struct Control {
     conduct: Arc<Notify>,
     /// Wakes the task that looks up the names of nodes.
     unresolved: Notify,
+    /// Woken when the cluster has removed this node.
+    removed: Notify,
 }
 
 /// Starts all tasks of the control thread, within its runtime.
@@ -104,6 +112,7 @@ pub fn start(start: Start) -> Arc<Control> {
         tell: start.tell,
         conduct: Arc::default(),
         unresolved: Notify::new(),
+        removed: Notify::new(),
     });
     tasks::control("names", Arc::clone(&control).resolve_forever());
     tasks::control("topology", Arc::clone(&control).follow_topology());
@@ -121,6 +130,9 @@ impl Control {
         let mut changes = self.council.changes();
         loop {
             let topology = self.council.topology().load_full();
+            if self.forgets_this_node(&topology) {
+                return self.leave_for_good();
+            }
             if topology.is_founded() {
                 self.adopt(&topology);
             }
@@ -141,11 +153,6 @@ impl Control {
     }
 
     fn adopt(&self, topology: &Arc<Topology>) {
-        if !topology.nodes.contains_key(&self.node.id)
-            && self.node.topology.load().nodes.contains_key(&self.node.id)
-        {
-            self.leave_for_good();
-        }
         roles::adopt(&self.node, topology);
         self.node.topology.store(Arc::clone(topology));
         self.tell.send_replace(topology.version);
@@ -158,13 +165,24 @@ impl Control {
         }
     }
 
+    fn forgets_this_node(&self, topology: &Topology) -> bool {
+        let knows = |topology: &Topology| topology.nodes.contains_key(&self.node.id);
+        knows(&self.node.topology.load()) && !knows(topology)
+    }
+
     /// The cluster has removed this node: it says so on disk, and stops.
-    fn leave_for_good(&self) -> ! {
+    fn leave_for_good(&self) {
         tracing::warn!("this node was removed from its cluster; it stops");
         if let Err(error) = self.directory.mark_removed() {
             tracing::error!(%error, "the data directory could not be marked");
         }
-        std::process::exit(0);
+        self.node.lease.retire();
+        self.removed.notify_one();
+    }
+
+    /// Returns when the cluster has removed this node: it is to stop, and has nothing to hand over.
+    pub async fn removed(&self) {
+        self.removed.notified().await;
     }
 
     /// Tells the beat thread what Raft says, as it changes.
@@ -198,6 +216,8 @@ impl Control {
                         tracing::debug!(%error, "no election could be called");
                     }
                 }
+                // A node that stops has said itself that its incarnation is over.
+                Out::Draw if self.node.lease.is_retired() => {}
                 Out::Draw => tasks::control("draw", this.draw()),
             }
         }
@@ -318,11 +338,21 @@ impl Control {
         }
     }
 
-    /// Hands all shards over that others can serve, and leaves: for a node that is about to stop.
+    /// Hands all shards over that others can serve: for a node that is about to stop. Ends early where nobody can take
+    /// them, or nobody hears.
     pub async fn hand_over(&self) {
+        tokio::select! {
+            () = self.give_shards_away() => {}
+            () = self.cut_off() => {
+                tracing::warn!("no majority of the council hears this node; it stops without handing over");
+            }
+        }
+    }
+
+    async fn give_shards_away(&self) {
         let member = self.node.member();
-        if self.council.propose(Change::Leave(member)).await.is_err() {
-            return;
+        if let Err(error) = self.council.propose(Change::Leave(member)).await {
+            return tracing::warn!(%error, "the cluster could not be told that this node is about to stop");
         }
         let mut changes = self.council.changes();
         loop {
@@ -335,17 +365,48 @@ impl Control {
                 shard.primary == Some(member) && shard.in_sync.iter().any(other)
             };
             if !topology.shards.iter().any(has_heir) || changes.changed().await.is_err() {
-                break;
+                return;
             }
         }
-        self.node.lease.retire();
+    }
+
+    /// Says that this incarnation is over, and leads the council no more: for a node that has retired.
+    pub async fn leave(&self) {
+        let member = self.node.member();
         // A node that is alone has nobody to tell.
-        let others = |topology: &Topology| {
-            topology.nodes.values().any(|node| node.state == NodeState::Alive && node.info.id != member.node)
-        };
-        if others(&self.council.topology().load()) {
+        let is_other =
+            |node: &ringfort_cluster::Node| node.state == NodeState::Alive && node.info.id != member.node;
+        if !self.council.topology().load().nodes.values().any(is_other) {
+            return;
+        }
+        let leaving = async {
             let left = self.council.propose(Change::End { member, by: Verdict::Itself }).await;
             tracing::info!(ok = left.is_ok(), "this node has handed over");
+            if self.council.is_leader()
+                && let Err(error) = self.council.hand_over().await
+            {
+                tracing::debug!(%error, "the leadership was not handed over");
+            }
+        };
+        tokio::select! {
+            () = leaving => {}
+            () = self.cut_off() => {}
+        }
+    }
+
+    /// Returns when this node has had no lease for a while: no majority of the council hears it, so nothing that it
+    /// asks for will be decided.
+    async fn cut_off(&self) {
+        let mut since = None;
+        loop {
+            tokio::time::sleep(CUT_OFF_TICK).await;
+            let now = self.node.clock.boot();
+            let lease = self.node.topology.load().settings.lease().as_nanos() as u64;
+            if self.node.lease.confirms(now) {
+                since = None;
+            } else if now - *since.get_or_insert(now) >= lease * CUT_OFF_LEASES {
+                return;
+            }
         }
     }
 }
