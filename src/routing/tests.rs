@@ -584,6 +584,22 @@ fn a_link_to_a_node_that_has_left_and_does_not_answer_is_not_kept_for_long() {
 }
 
 #[test]
+fn a_node_that_is_about_to_stop_lets_nobody_wait_for_replicas() {
+    let mut cluster = Cluster::new(2);
+    for key in [key_of(0, 0), key_of(1, 0)] {
+        cluster.run(0, &format!("set {key} v"));
+    }
+    assert_eq!(cluster.run(0, "wait 1 0"), "");
+    for router in &mut cluster.routers {
+        router.node.lease.retire();
+        router.check_waits();
+    }
+    cluster.deliver(1);
+    cluster.deliver(0);
+    assert_eq!(cluster.replies(0), ":0 ");
+}
+
+#[test]
 fn clients_that_take_replicas_answers_get_none_of_a_primary_without_a_lease() {
     let mut cluster = Cluster::new(1);
     let key = key_of(0, 0);
