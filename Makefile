@@ -8,6 +8,8 @@ SHELL := bash
 CARGO ?= cargo
 # How many random commands `make oracle` compares; `make test` compares fewer.
 STEPS ?= 500000
+# How often `make faults` lets nodes come and go; `make test` does it once.
+ROUNDS ?= 10
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +26,9 @@ test: setup ## Runs every test
 
 faults: setup ## Writes steadily while nodes are killed, come back, join, drain and go
 	@$(CARGO) build --quiet
-	@.venv/bin/python -m pytest --quiet -p no:cacheprovider tests/clients/test_steady.py
+	@for round in $$(seq $(ROUNDS)); do \
+		.venv/bin/python -m pytest --quiet --no-header -p no:cacheprovider tests/clients/test_steady.py; \
+	done
 
 oracle: setup ## Holds the reply scripts against redis-server, and compares both servers at length
 	@RINGFORT_TEST_SERVER=redis scripts/test --only replies

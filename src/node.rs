@@ -76,16 +76,42 @@ impl Lease {
     /// Gives the right up for good: the node is about to say that it has stopped serving.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
-        self.set(0);
+    }
+
+    /// Whether the node has given the right up for good.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Until when it holds.
     pub fn until(&self) -> u64 {
-        if self.retired.load(Ordering::Acquire) { 0 } else { self.until.load(Ordering::Acquire) }
+        if self.is_retired() { 0 } else { self.until.load(Ordering::Acquire) }
     }
 
-    /// Whether it holds at this instant.
+    /// Whether it holds at this instant: requests may be run.
     pub fn holds(&self, now: u64) -> bool {
         now < self.until()
+    }
+
+    /// Whether what was run may be confirmed at this instant. A node that retires still confirms what it ran before:
+    /// nobody else serves until it has said that it does not.
+    pub fn confirms(&self, now: u64) -> bool {
+        now < self.until.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_retires_runs_nothing_more_and_confirms_what_it_ran() {
+        let lease = Lease::default();
+        lease.set(10);
+        assert!(lease.holds(9) && lease.confirms(9));
+        lease.retire();
+        assert!(!lease.holds(9) && lease.confirms(9));
+        lease.set(20);
+        assert!(!lease.holds(19) && lease.confirms(19) && !lease.confirms(20));
     }
 }

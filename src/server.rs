@@ -2,7 +2,8 @@
 //!
 //! The order of the start: open the data directory (a new incarnation, durable), take the ports, open the council, found
 //! or join or come back, wait for the topology, then start event loops and beats. The order of the stop: hand the
-//! shards over, stop serving, leave the council, end.
+//! shards over, run nothing more and confirm what was run, tell the cluster, answer what clients and peers are owed,
+//! leave the council, end.
 
 use std::{
     io,
@@ -30,7 +31,7 @@ use crate::{
     control::{self, beats::Beats, transport::Calls},
     env::{Clock, SystemClock, random},
     memory::Memory,
-    net::{self, listen},
+    net::{self, Phase, listen},
     node::Node,
     ops::{self, Ops, Watched},
     replication,
@@ -42,8 +43,14 @@ use crate::{
 /// The longest lease that may have been in force before a node started: what it keeps quiet for, beside the setting.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// How long a joining node tries the addresses that it was given.
+/// How long event loops may take to confirm what they ran, beyond which one of them hangs.
+const RETIRE_LIMIT: Duration = Duration::from_millis(500);
+
+/// Pause of a joining node before it tries the addresses that it was given again.
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a joining node says why it could not join, as long as that is the same.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -153,7 +160,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let info = info(&options, &directory);
     let bus = Arc::new(Bus::new(info.id, &options.cluster_secret));
     let calls = Calls::new(Arc::clone(&bus));
-    let council = enter(&options, &directory, &info, &calls).await?;
+    let council = enter(&options, &directory, &info, &calls, &*clock).await?;
 
     let (to_loops, peers): (Vec<_>, Vec<_>) = (0..options.threads).map(|_| mpsc::unbounded_channel()).unzip();
     let (to_replication, primaries) = mpsc::unbounded_channel();
@@ -220,7 +227,9 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let admitted = Arc::clone(&control);
     tasks::control("admission", async move { admitted.be_admitted().await });
 
-    let (stop, stopped) = watch::channel(false);
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let (retired, mut all_retired) = mpsc::unbounded_channel();
+    let (running, mut all_ended) = mpsc::channel::<()>(1);
     let grown = Arc::new(Notify::new());
     let mut primaries = Some(primaries);
     for (index, (peers, listeners)) in peers.into_iter().zip(listeners.clients).enumerate() {
@@ -244,15 +253,40 @@ async fn serve(options: Options) -> Result<(), StartError> {
             index,
             loops: options.threads,
             beside,
-            stop: stopped.clone(),
+            phase: phases.clone(),
+            retired: retired.clone(),
             seed: u64::from_le_bytes(random::bytes()),
         };
-        tasks::thread(&format!("loop-{index}"), move || net::run(start))?;
+        let running = running.clone();
+        tasks::thread(&format!("loop-{index}"), move || {
+            // Dropped when the loop has ended.
+            let _running = running;
+            net::run(start)
+        })?;
     }
+    drop(running);
     tracing::info!(port = options.port, cluster = %topology.cluster, node = %node.id, "ready");
     tasks::control("signals", ask_at_signals(Arc::clone(&node))?);
-    control.serve_until_stopped().await;
-    stop.send_replace(true);
+    tokio::select! {
+        () = control.serve_until_stopped() => {
+            node.lease.retire();
+            phase.send_replace(Phase::Retired);
+            let every_loop = async {
+                for _ in 0..options.threads {
+                    // A sender is left: this function's own.
+                    let _ = all_retired.recv().await;
+                }
+            };
+            if tokio::time::timeout(RETIRE_LIMIT, every_loop).await.is_err() {
+                tracing::warn!("an event loop hangs");
+            }
+            control.leave().await;
+        }
+        () = control.removed() => {}
+    }
+    phase.send_replace(Phase::Ending);
+    // None when every loop has ended; one that hangs is left behind.
+    let _ = tokio::time::timeout(net::WIND_DOWN_LIMIT * 2, all_ended.recv()).await;
     if let Err(error) = council.shutdown().await {
         tracing::warn!(%error, "the council was not left in order");
     }
@@ -359,6 +393,7 @@ async fn enter(
     directory: &Directory,
     info: &NodeInfo,
     calls: &Calls,
+    clock: &dyn Clock,
 ) -> Result<Arc<Council>, StartError> {
     let addresses = addresses(&options.join)?;
     let founds = directory.cluster().is_none() && addresses.is_empty();
@@ -366,13 +401,17 @@ async fn enter(
         directory.enter_cluster(ClusterId(random::bytes()), None)?;
     } else if !addresses.is_empty() {
         let known = directory.cluster();
+        let mut said = Said::default();
         let joined = loop {
             match join(calls, &addresses, known, info).await {
                 Ok(joined) => break Some(joined.cluster),
                 // A node that belongs to the cluster already finds it by its own log, too.
                 Err(JoinError::Nobody(_)) if known.is_some() => break None,
                 Err(JoinError::Nobody(tried)) => {
-                    tracing::warn!("no node of the cluster could help yet: {}", tried.join("; "));
+                    let why = tried.join("; ");
+                    if said.is_due(&why, clock.boot()) {
+                        tracing::warn!("no node of the cluster could help yet: {why}");
+                    }
                     tokio::time::sleep(JOIN_PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -395,6 +434,22 @@ async fn enter(
         council.found(settings, info.clone()).await.map_err(|error| StartError::Found(error.to_string()))?;
     }
     Ok(council)
+}
+
+/// What was said last of something that is tried again and again, and when.
+#[derive(Default)]
+struct Said(Option<(String, u64)>);
+
+impl Said {
+    /// Whether this is to be said: it is news, or was said long ago.
+    fn is_due(&mut self, text: &str, now: u64) -> bool {
+        let again = |at: u64| Duration::from_nanos(now.saturating_sub(at)) >= SAY_AGAIN;
+        if self.0.as_ref().is_some_and(|(said, at)| said == text && !again(*at)) {
+            return false;
+        }
+        self.0 = Some((text.to_owned(), now));
+        true
+    }
 }
 
 /// Each address may be a client port, whose bus is 10,000 above unless set otherwise, or a bus port.
@@ -447,4 +502,17 @@ fn start_beats(
         tracing::info!(priority, "beats have a thread of their own");
         control::beats::run(&node, &beats, agent, &socket, &out)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_said_when_it_begins_when_it_changes_and_now_and_then() {
+        let mut said = Said::default();
+        let seconds = [(0, "down"), (1, "down"), (2, "no leader"), (3, "down"), (12, "down"), (13, "down")];
+        let due = seconds.map(|(second, why)| said.is_due(why, second * 1_000_000_000));
+        assert_eq!(due, [true, false, true, true, false, true]);
+    }
 }

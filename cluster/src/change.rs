@@ -118,6 +118,9 @@ pub enum Step {
         /// The next primary.
         on: Member,
     },
+    /// The primary says that it cannot serve: it has not the log with which its epoch began. Another is looked for, as
+    /// if it had died.
+    Resign(Member),
 }
 
 /// Why a request was not applied. Nothing has changed.
@@ -252,24 +255,16 @@ impl Topology {
             node.state = NodeState::Dead;
         }
         for shard in &mut self.shards {
-            let was_primary = shard.primary == Some(member);
-            if !was_primary && !shard.is_in_sync(member) {
-                continue;
+            if shard.primary == Some(member) || shard.is_in_sync(member) {
+                shard.lose(member);
+                shard.changed = version;
             }
-            if was_primary {
-                shard.primary = None;
-                shard.replicas.push(member.node);
-            }
-            shard.in_sync.retain(|other| *other != member);
-            shard.changed = version;
         }
     }
 
     fn remove(&mut self, id: &NodeId, version: Version) -> Result<(), Refused> {
         let node = self.nodes.get(id).ok_or(Refused::Unknown)?;
-        let member = node.info.member();
-        let holds = |shard: &Shard| shard.primary == Some(member) || shard.replicas.contains(id);
-        if node.state == NodeState::Alive && self.shards.iter().any(holds) {
+        if node.state == NodeState::Alive && self.shards.iter().any(|shard| shard.is_held_by(id)) {
             return Err(Refused::HoldsShards);
         }
         self.nodes.remove(id);
@@ -341,12 +336,25 @@ impl Topology {
                 shard.began.clear();
                 shard.begin_epoch(*on, Offset(0));
             }
+            Step::Resign(member) => {
+                fit(shard.primary == Some(*member))?;
+                shard.lose(*member);
+            }
         }
         Ok(())
     }
 }
 
 impl Shard {
+    /// Takes the shard from an incarnation. Its node keeps its place among the holders of copies.
+    fn lose(&mut self, member: Member) {
+        if self.primary == Some(member) {
+            self.primary = None;
+            self.replicas.push(member.node);
+        }
+        self.in_sync.retain(|other| *other != member);
+    }
+
     /// Makes `primary` the primary of a new epoch that begins at `at`.
     fn begin_epoch(&mut self, primary: Member, at: Offset) {
         self.epoch = self.epoch.next();
@@ -498,6 +506,21 @@ pub(crate) mod tests {
         step(&mut topology, promote).unwrap();
         assert_eq!(topology.shard(ShardId(0)).in_sync, [to]);
         assert_eq!(step(&mut topology, Step::StartEmpty { on: to }), Err(Refused::Unfit));
+    }
+
+    #[test]
+    fn a_primary_that_resigns_is_replaced_and_lives_on() {
+        let mut topology = with_replica();
+        let (old, next) = (info(1, 1).member(), info(2, 1).member());
+        assert_eq!(step(&mut topology, Step::Resign(next)), Err(Refused::Unfit));
+        step(&mut topology, Step::Resign(old)).unwrap();
+        assert!(topology.is_alive(old));
+        let shard = topology.shard(ShardId(0));
+        assert_eq!((shard.primary, &shard.in_sync[..]), (None, &[next][..]));
+        assert_eq!(shard.replicas, [next.node, old.node]);
+        step(&mut topology, Step::Promote { to: next, at: Offset(5), in_sync: vec![next] }).unwrap();
+        assert_eq!(topology.shard(ShardId(0)).primary, Some(next));
+        assert_eq!(topology.shard(ShardId(1)).primary, Some(old));
     }
 
     #[test]

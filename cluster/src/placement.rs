@@ -11,8 +11,8 @@
 //!    so copies are balanced first, and then primaries among the copies. A new copy goes where the
 //!    [ring](crate::ring) prefers it among the nodes that have room.
 //!
-//! A dead node that is waited for keeps its copies and its share of primaries, but the latter stay where they are
-//! until it is back. A plan that is under way shows in the topology, as a shard with more copies than it should have
+//! A dead node that is waited for, and one that is about to stop, keep their copies and their share of primaries, but
+//! get nothing new; the primaries stay where they are until it is back. A plan that is under way shows in the topology, as a shard with more copies than it should have
 //! and as a successor; both are taken into account, so planning again in the midst of a plan goes on with it.
 
 use std::{
@@ -73,7 +73,7 @@ struct Holder {
     weight: u32,
     /// Index of its zone.
     zone: usize,
-    /// It can take new copies and be primary.
+    /// It can take new copies and be primary: it lives, and is not about to stop.
     alive: bool,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Copies<'a> {
     fn now(topology: &'a Topology, gone: &BTreeSet<NodeId>) -> Self {
         let held: BTreeSet<NodeId> = topology.shards.iter().flat_map(nodes_of).collect();
         let may_hold = |(id, node): &(&NodeId, &Node)| {
-            let stays = node.state == NodeState::Alive || (held.contains(id) && !gone.contains(id));
+            let stays = takes(node) || (held.contains(id) && !gone.contains(id));
             stays && !node.draining && node.info.weight > 0
         };
         let (holders, zone_sizes) = holders(topology.nodes.iter().filter(may_hold));
@@ -407,6 +407,11 @@ fn nodes_of(shard: &Shard) -> impl Iterator<Item = NodeId> {
     primary.into_iter().chain(shard.replicas.iter().copied())
 }
 
+/// Whether a node can take anything new.
+fn takes(node: &Node) -> bool {
+    node.state == NodeState::Alive && !node.leaving
+}
+
 /// The holders, and how many of them each zone has. A node without a zone is a zone of its own.
 fn holders<'n>(nodes: impl Iterator<Item = (&'n NodeId, &'n Node)>) -> (Vec<Holder>, Vec<usize>) {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
@@ -419,7 +424,7 @@ fn holders<'n>(nodes: impl Iterator<Item = (&'n NodeId, &'n Node)>) -> (Vec<Hold
             };
             sizes.resize(sizes.len().max(zone + 1), 0);
             sizes[zone] += 1;
-            Holder { id: *id, weight: node.info.weight, zone, alive: node.state == NodeState::Alive }
+            Holder { id: *id, weight: node.info.weight, zone, alive: takes(node) }
         })
         .collect();
     (holders, sizes)

@@ -197,6 +197,11 @@ impl Shard {
         self.in_sync.contains(&member)
     }
 
+    /// Whether a node is the primary, or is to hold a copy.
+    pub fn is_held_by(&self, node: &NodeId) -> bool {
+        self.primary.is_some_and(|primary| primary.node == *node) || self.replicas.contains(node)
+    }
+
     /// Whether a copy that holds the log of `epoch` up to `offset` can go on with the current epoch's log, or may hold
     /// bytes that the current history has not and must be made afresh.
     pub fn continues(&self, epoch: Epoch, offset: Offset) -> bool {

@@ -57,10 +57,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         }
         Action::Drain { target, undo: false } => {
             client.call(&["RINGFORT", "DRAIN", target])?;
-            wait(&mut client, args.json, "draining", |status| {
-                let node = find(status, target);
-                node.map_or(0, |node| node.primary_of + node.replica_of)
-            })?;
+            wait(&mut client, args.json, "draining", |status| held_by(status, target))?;
             done(&mut client, args.json, "The node holds nothing any more and can be removed.")
         }
         Action::Remove { target } => {
@@ -77,6 +74,13 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
 
 fn find<'a>(status: &'a Status, target: &str) -> Option<&'a crate::control::status::NodeStatus> {
     status.nodes.iter().find(|node| node.id.starts_with(target) || node.address == target)
+}
+
+/// What a node that is drained has still: shards, copies, its vote, the leadership.
+fn held_by(status: &Status, target: &str) -> usize {
+    let Some(node) = find(status, target) else { return 0 };
+    let leads = status.leader.as_ref() == Some(&node.id);
+    node.primary_of + node.replica_of + usize::from(node.votes) + usize::from(leads)
 }
 
 fn status(client: &mut Client) -> Result<Status, String> {
@@ -182,8 +186,7 @@ mod tests {
     use super::*;
     use crate::control::status::NodeStatus;
 
-    #[test]
-    fn the_table_fits_100_columns() {
+    fn crowded() -> Status {
         let node = NodeStatus {
             id: "ab".repeat(20),
             address: "a-host-with-a-rather-long-name.example.org:65535".into(),
@@ -197,7 +200,7 @@ mod tests {
             in_sync: 16_384,
             lag: u64::MAX / 1_000_000_000,
         };
-        let status = Status {
+        Status {
             cluster: "cd".repeat(20),
             version: 1_000_000,
             asked: node.id.clone(),
@@ -207,8 +210,24 @@ mod tests {
             shards_short_of_copies: 0,
             moves_left: 0,
             nodes: vec![node],
-        };
-        let text = table(&status);
+        }
+    }
+
+    #[test]
+    fn a_node_is_drained_when_it_neither_holds_nor_votes_nor_leads() {
+        let mut status = crowded();
+        assert!(held_by(&status, "abab") > 2);
+        (status.nodes[0].primary_of, status.nodes[0].replica_of) = (0, 0);
+        assert_eq!(held_by(&status, "abab"), 2);
+        status.nodes[0].votes = false;
+        assert_eq!(held_by(&status, "abab"), 1);
+        status.leader = None;
+        assert_eq!(held_by(&status, "abab"), 0);
+    }
+
+    #[test]
+    fn the_table_fits_100_columns() {
+        let text = table(&crowded());
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         assert!(text.contains("leads") && text.contains(":65535"));
     }

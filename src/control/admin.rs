@@ -1,12 +1,15 @@
 //! What an operator asks of the cluster: `ringfort cluster …` and the command `RINGFORT`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use ringfort_cluster::{Change, NodeId};
+use ringfort_cluster::{Change, NodeId, NodeState, Refused};
 use ringfort_protocol::Args;
 
 use super::{Control, status};
 use crate::commands::CommandError;
+
+/// How long a node that is to be removed may take to leave the council: some elections and changes of it.
+const COUNCIL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Something that is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +63,7 @@ impl Control {
             }
             Admin::Remove { node } => {
                 let node = self.find(&node)?;
+                self.take_from_council(node).await?;
                 self.ask(Change::Remove(node)).await
             }
             Admin::Rebalance => {
@@ -71,6 +75,32 @@ impl Control {
 
     async fn ask(&self, change: Change) -> Result<String, String> {
         self.council.propose(change).await.map(|_| "OK".into()).map_err(|error| error.to_string())
+    }
+
+    /// Waits until a living node neither votes in the council nor leads it: it stops when it hears that it was removed,
+    /// and what it led would be left without an answer.
+    async fn take_from_council(&self, node: NodeId) -> Result<(), String> {
+        let topology = self.council.topology().load_full();
+        let Some(known) = topology.nodes.get(&node).filter(|known| known.state == NodeState::Alive) else {
+            return Ok(());
+        };
+        if topology.shards.iter().any(|shard| shard.is_held_by(&node)) {
+            return Err(Refused::HoldsShards.to_string());
+        }
+        if !known.draining {
+            self.ask(Change::Drain { node, draining: true }).await?;
+        }
+        let mut status = self.council.status();
+        let left = status.wait_for(|status| !status.configuration.has(&node) && status.leader != Some(node));
+        match tokio::time::timeout(COUNCIL_LIMIT, left).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err("the node that was asked is stopping".into()),
+            Err(_) => Err(
+                "the node has not left the council yet: are most of its members up, and does another node \
+                           live that can take its place? try again then"
+                    .into(),
+            ),
+        }
     }
 
     /// The one node that is meant by an id, the beginning of one, or an address.

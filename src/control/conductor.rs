@@ -17,7 +17,7 @@ use ringfort_cluster::{
     planner::{Limits, next_steps},
 };
 
-use super::transport::{Ask, Calls, Told};
+use super::transport::{self, Ask, Calls};
 use crate::{node::Node, replication::roles};
 
 /// How long a candidate may take to tell its offsets.
@@ -26,8 +26,8 @@ const SEAL_LIMIT: Duration = Duration::from_millis(150);
 /// Steps in one proposal: far below its limit in bytes.
 pub const STEPS_AT_ONCE: usize = 512;
 
-/// A candidate's copy: its epoch and how far its log reaches.
-type Copies = BTreeMap<(ShardId, NodeId), (Epoch, Offset)>;
+/// What holders have told: of each copy that is complete, its epoch and how far its log reaches.
+type Told = BTreeMap<(ShardId, NodeId), Option<(Epoch, Offset)>>;
 
 /// The conductor of one node; it works while the node leads.
 pub struct Conductor {
@@ -99,13 +99,10 @@ impl Conductor {
         let leaving = |id: &NodeId| topology.nodes.get(id).is_some_and(|node| node.leaving);
         let wanted = place(topology, gone);
         let mut steps = next_steps(topology, &wanted, &Limits::default());
+        // What is wanted holds for when it is back.
         steps.retain(|change| {
-            let from = topology.shard(change.shard).primary.map(|member| member.node);
-            let to = match &change.step {
-                Step::Place { successor, .. } => *successor,
-                _ => None,
-            };
-            !from.is_some_and(|from| leaving(&from)) && !to.is_some_and(|to| leaving(&to))
+            let from = topology.shard(change.shard).primary;
+            !from.is_some_and(|from| leaving(&from.node))
         });
         for (shard, agreed) in topology.shards() {
             let Some(primary) = agreed.primary.filter(|primary| leaving(&primary.node)) else { continue };
@@ -129,20 +126,21 @@ impl Conductor {
         if orphans.is_empty() {
             return Vec::new();
         }
-        let (copies, answered) = self.ask_holders(topology, &orphans).await;
+        let told = self.ask_holders(topology, &orphans).await;
         let wanted = place(topology, &BTreeSet::new());
         let mut steps = Vec::new();
         for (id, shard) in orphans {
             let holders: Vec<Member> =
                 shard.replicas.iter().filter_map(|node| topology.alive(node)).collect();
-            let copy = |member: &Member| copies.get(&(id, member.node)).copied();
+            let has_told = |node: &NodeId| told.contains_key(&(id, *node));
+            let copy = |member: &Member| copy(&told, id, member);
             let best = |among: &mut dyn Iterator<Item = Member>| {
                 among.filter_map(|member| Some((copy(&member)?, member))).max()
             };
-            let reaches = |member: &Member| copy(member).is_some_and(|copy| copy.1 >= shard.began_at());
-            let sealed: Vec<Member> = shard.in_sync.iter().copied().filter(reaches).collect();
+            let sealed: Vec<Member> =
+                shard.in_sync.iter().copied().filter(|member| reaches(&told, id, shard, member)).collect();
             // One in sync that lives but has not answered: it is asked again, for nothing else has all that it has.
-            let silent = shard.in_sync.iter().any(|member| !answered.contains(&member.node));
+            let silent = shard.in_sync.iter().any(|member| !has_told(&member.node));
             let in_sync = best(&mut sealed.iter().copied());
             let step = if let Some(((_, at), to)) = in_sync {
                 Some(Step::Promote { to, at, in_sync: sealed })
@@ -153,7 +151,7 @@ impl Conductor {
                     "no copy in sync is left of a shard; the most advanced one takes over");
                 Some(Step::Promote { to, at, in_sync: Vec::new() })
             } else {
-                let all_known = shard.replicas.iter().all(|node| answered.contains(node));
+                let all_known = shard.replicas.iter().all(has_told);
                 let since = *self.orphaned_since.entry(id).or_insert(now);
                 let patience = u64::from(topology.settings.orphan_timeout_ms) * 1_000_000;
                 let waited = all_known || now > since + patience;
@@ -168,28 +166,43 @@ impl Conductor {
         steps
     }
 
-    /// Asks all living holders of copies to seal and to tell. Returns what they have, and who has answered.
-    async fn ask_holders(
+    /// Asks living holders of copies to seal and to tell: those in sync, and the others of shards of which none of these
+    /// has a copy. Who is not needed is not waited for: a node that has just come back may be long in answering.
+    async fn ask_holders(&self, topology: &Topology, orphans: &[(ShardId, &Shard)]) -> Told {
+        let mut told = Told::new();
+        let is_in_sync = |shard: &Shard, member: Member| shard.is_in_sync(member);
+        self.ask(topology, orphans, is_in_sync, &mut told).await;
+        let mut left = orphans.to_vec();
+        left.retain(|(id, shard)| !shard.in_sync.iter().any(|member| reaches(&told, *id, shard, member)));
+        self.ask(topology, &left, |shard, member| !shard.is_in_sync(member), &mut told).await;
+        told
+    }
+
+    /// Asks the living holders of copies for whom `whom` is true, all at once.
+    async fn ask(
         &self,
         topology: &Topology,
         orphans: &[(ShardId, &Shard)],
-    ) -> (Copies, BTreeSet<NodeId>) {
+        whom: impl Fn(&Shard, Member) -> bool,
+        told: &mut Told,
+    ) {
         let mut asks: BTreeMap<NodeId, Vec<(ShardId, Epoch)>> = BTreeMap::new();
         for (id, shard) in orphans {
-            for member in shard.replicas.iter().filter_map(|node| topology.alive(node)) {
+            let alive = shard.replicas.iter().filter_map(|node| topology.alive(node));
+            for member in alive.filter(|member| whom(shard, *member)) {
                 asks.entry(member.node).or_default().push((*id, shard.epoch));
             }
         }
-        let told = join_all(asks.into_iter().map(|(id, ask)| async move {
+        let answers = join_all(asks.into_iter().map(|(id, ask)| async move {
             if id == self.node.id {
                 let seal =
                     |(shard, epoch): &(ShardId, Epoch)| (*shard, roles::seal(&self.node, *shard, *epoch));
-                return Some((id, ask.iter().map(seal).collect()));
+                return Some((id, ask.iter().map(seal).collect::<Vec<_>>()));
             }
             let address = &topology.nodes.get(&id)?.info.address;
             match self.calls.ask(Some(id), address, &Ask::Seal(ask), SEAL_LIMIT).await {
-                Ok(Told::Sealed(copies)) => Some((id, copies)),
-                Ok(Told::Council(_)) => None,
+                Ok(transport::Told::Sealed(copies)) => Some((id, copies)),
+                Ok(transport::Told::Council(_)) => None,
                 Err(error) => {
                     tracing::debug!(node = %id, %error, "a candidate did not tell what it has");
                     self.calls.forget(address);
@@ -197,15 +210,20 @@ impl Conductor {
                 }
             }
         }));
-        let mut copies = Copies::new();
-        let mut answered = BTreeSet::new();
-        for (node, told) in told.await.into_iter().flatten() {
-            answered.insert(node);
-            let told: Vec<(ShardId, Option<(Epoch, Offset)>)> = told;
-            copies.extend(told.into_iter().filter_map(|(shard, copy)| Some(((shard, node), copy?))));
+        for (node, copies) in answers.await.into_iter().flatten() {
+            told.extend(copies.into_iter().map(|(shard, copy)| ((shard, node), copy)));
         }
-        (copies, answered)
     }
+}
+
+/// The complete copy that a member has told of.
+fn copy(told: &Told, id: ShardId, member: &Member) -> Option<(Epoch, Offset)> {
+    told.get(&(id, member.node)).copied().flatten()
+}
+
+/// Whether a member has told of a copy that has all that was written before the shard's last epoch.
+fn reaches(told: &Told, id: ShardId, shard: &Shard, member: &Member) -> bool {
+    copy(told, id, member).is_some_and(|(_, offset)| offset >= shard.began_at())
 }
 
 /// On whom a shard starts empty: where it is wanted, else on any node that may hold data.

@@ -47,6 +47,12 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 /// How often the conductor looks when nothing else makes it.
 const CONDUCT: Duration = Duration::from_millis(100);
 
+/// How often a node that is about to stop looks whether anybody hears it.
+const CUT_OFF_TICK: Duration = Duration::from_millis(20);
+
+/// A node that has had no lease for so many leases is cut off from the council's majority.
+const CUT_OFF_LEASES: u64 = 2;
+
 /// Something that a client asks of the cluster as a whole.
 pub struct Command {
     /// What is asked.
@@ -95,6 +101,8 @@ pub struct Control {
     conduct: Arc<Notify>,
     /// Wakes the task that looks up the names of nodes.
     unresolved: Notify,
+    /// Woken when the cluster has removed this node.
+    removed: Notify,
 }
 
 /// Starts all tasks of the control thread, within its runtime.
@@ -110,6 +118,7 @@ pub fn start(start: Start) -> Arc<Control> {
         tell: start.tell,
         conduct: Arc::default(),
         unresolved: Notify::new(),
+        removed: Notify::new(),
     });
     tasks::control("names", Arc::clone(&control).resolve_forever());
     tasks::control("topology", Arc::clone(&control).follow_topology());
@@ -127,6 +136,9 @@ impl Control {
         let mut changes = self.council.changes();
         loop {
             let topology = self.council.topology().load_full();
+            if self.forgets_this_node(&topology) {
+                return self.leave_for_good();
+            }
             if topology.is_founded() {
                 self.adopt(&topology);
             }
@@ -147,11 +159,6 @@ impl Control {
     }
 
     fn adopt(&self, topology: &Arc<Topology>) {
-        if !topology.nodes.contains_key(&self.node.id)
-            && self.node.topology.load().nodes.contains_key(&self.node.id)
-        {
-            self.leave_for_good();
-        }
         roles::adopt(&self.node, topology);
         self.node.topology.store(Arc::clone(topology));
         self.tell.send_replace(topology.version);
@@ -164,13 +171,24 @@ impl Control {
         }
     }
 
+    fn forgets_this_node(&self, topology: &Topology) -> bool {
+        let knows = |topology: &Topology| topology.nodes.contains_key(&self.node.id);
+        knows(&self.node.topology.load()) && !knows(topology)
+    }
+
     /// The cluster has removed this node: it says so on disk, and stops.
-    fn leave_for_good(&self) -> ! {
+    fn leave_for_good(&self) {
         tracing::warn!("this node was removed from its cluster; it stops");
         if let Err(error) = self.directory.mark_removed() {
             tracing::error!(%error, "the data directory could not be marked");
         }
-        std::process::exit(0);
+        self.node.lease.retire();
+        self.removed.notify_one();
+    }
+
+    /// Returns when the cluster has removed this node: it is to stop, and has nothing to hand over.
+    pub async fn removed(&self) {
+        self.removed.notified().await;
     }
 
     /// Tells the beat thread what Raft says, as it changes.
@@ -204,6 +222,8 @@ impl Control {
                         tracing::debug!(%error, "no election could be called");
                     }
                 }
+                // A node that stops has said itself that its incarnation is over.
+                Out::Draw if self.node.lease.is_retired() => {}
                 Out::Draw => tasks::control("draw", this.draw()),
             }
         }
@@ -343,9 +363,6 @@ impl Control {
                 _ = stopping.asked() => {}
             }
         }
-        if tokio::time::timeout(LEAVE_LIMIT, self.leave()).await.is_err() {
-            tracing::warn!("the council did not note in time that this node has left");
-        }
     }
 
     /// Hands all shards over that others can serve, until there are none, it has taken too long, or the node is not to
@@ -353,16 +370,24 @@ impl Control {
     async fn hand_over(&self) {
         let member = self.node.member();
         let limit = tokio::time::Instant::now() + HAND_OVER_LIMIT;
-        // It is not given up in the middle: what is on its way to the council cannot be called back.
-        if !matches!(
-            tokio::time::timeout_at(limit, self.council.propose(Change::Leave(member))).await,
-            Ok(Ok(_))
-        ) {
+        // It is not given up for a change of mind: what is on its way to the council cannot be called back.
+        let told = tokio::select! {
+            told = tokio::time::timeout_at(limit, self.council.propose(Change::Leave(member))) => told,
+            () = self.cut_off() => {
+                tracing::warn!("no majority of the council hears this node; it stops without handing over");
+                return;
+            }
+        };
+        if !matches!(told, Ok(Ok(_))) {
+            tracing::warn!(?told, "the cluster could not be told that this node is about to stop");
             return;
         }
         tokio::select! {
             () = self.without_heirs(member) => {}
             () = self.node.stopping.other_than(Stop::Gracefully) => {}
+            () = self.cut_off() => {
+                tracing::warn!("no majority of the council hears this node any more; it stops");
+            }
             () = tokio::time::sleep_until(limit) => {
                 tracing::warn!("not all shards were handed over in time; others take them over when this node has gone");
             }
@@ -400,17 +425,46 @@ impl Control {
         }
     }
 
-    /// Gives the right to serve up, and says so.
-    async fn leave(&self) {
+    /// Says that this incarnation is over, and leads the council no more: for a node that has retired.
+    pub async fn leave(&self) {
         let member = self.node.member();
-        self.node.lease.retire();
         // A node that is alone has nobody to tell.
-        let others = |topology: &Topology| {
-            topology.nodes.values().any(|node| node.state == NodeState::Alive && node.info.id != member.node)
-        };
-        if others(&self.council.topology().load()) {
+        let is_other =
+            |node: &ringfort_cluster::Node| node.state == NodeState::Alive && node.info.id != member.node;
+        if !self.council.topology().load().nodes.values().any(is_other) {
+            return;
+        }
+        let leaving = async {
             let left = self.council.propose(Change::End { member, by: Verdict::Itself }).await;
             tracing::info!(ok = left.is_ok(), "this node has handed over");
+            if self.council.is_leader()
+                && let Err(error) = self.council.hand_over().await
+            {
+                tracing::debug!(%error, "the leadership was not handed over");
+            }
+        };
+        tokio::select! {
+            () = leaving => {}
+            () = self.cut_off() => {}
+            () = tokio::time::sleep(LEAVE_LIMIT) => {
+                tracing::warn!("the council did not note in time that this node has left");
+            }
+        }
+    }
+
+    /// Returns when this node has had no lease for a while: no majority of the council hears it, so nothing that it
+    /// asks for will be decided.
+    async fn cut_off(&self) {
+        let mut since = None;
+        loop {
+            tokio::time::sleep(CUT_OFF_TICK).await;
+            let now = self.node.clock.boot();
+            let lease = self.node.topology.load().settings.lease().as_nanos() as u64;
+            if self.node.lease.confirms(now) {
+                since = None;
+            } else if now - *since.get_or_insert(now) >= lease * CUT_OFF_LEASES {
+                return;
+            }
         }
     }
 }

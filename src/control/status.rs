@@ -80,7 +80,7 @@ fn status(node: &Node, council: &Council) -> Status {
             incarnation: info.incarnation.0,
             zone: info.zone.clone(),
             weight: info.weight,
-            votes: configuration.voters.contains(&info.id),
+            votes: configuration.has(&info.id),
             primary_of: count(&|shard| shard.primary == Some(member)),
             replica_of: count(&replica),
             in_sync: count(&|shard| replica(shard) && shard.is_in_sync(member)),

@@ -124,6 +124,12 @@ impl Connection {
         }
     }
 
+    /// The node stops: the connection ends when its client has the replies to all that was run or sent on for it.
+    pub(super) fn wind_down(&self) {
+        self.session.borrow_mut().client.closing = true;
+        self.resume.notify_one();
+    }
+
     /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the client
     /// is told so, and the connection ends.
     pub(super) fn flush(&self, serves: bool, of: &EventLoop) {
@@ -305,6 +311,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut rea
     of.clients.borrow_mut().remove(&this.key);
     of.node.clients.leave(this.shared.id);
     of.with_router(|router| router.forget(this.key));
+    of.ended.notify_one();
 }
 
 /// Reads into the loop's buffer. Unlike `try_read`, this notices by a short read that the socket is empty, which saves

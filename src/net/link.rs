@@ -166,6 +166,7 @@ impl PeerConnection {
     /// ends, and the other node tells its clients what that means for them.
     pub(super) fn flush(&self, serves: bool) {
         if self.ran_here.replace(false) && !serves {
+            tracing::warn!("the lease ran out before what was run for another node could be confirmed");
             self.lost.set(true);
         }
         if self.lost.get() {
@@ -208,7 +209,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
                 if ready.is_err() {
                     break 'serve;
                 }
-                this.flush(of.node.lease.holds(of.node.clock.boot()));
+                this.flush(of.node.lease.confirms(of.node.clock.boot()));
             }
             () = this.wake.notified() => {}
         }
@@ -244,4 +245,5 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
     }
     of.peers.borrow_mut().remove(&this.key);
     of.with_router(|router| router.forget(this.key));
+    of.ended.notify_one();
 }

@@ -52,6 +52,20 @@ const PAUSE_TICK: Duration = Duration::from_millis(2);
 /// How often a loop looks for silent clients.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
+/// How long a loop that is to end waits for replies that its clients are owed, and for peers to close their links.
+pub const WIND_DOWN_LIMIT: Duration = Duration::from_millis(500);
+
+/// How far a node is on its way to its end, as its event loops are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It has given its lease up: it runs nothing more itself, and confirms what it ran. It still sends requests on.
+    Retired,
+    /// Its clients are told what they are owed and nothing more, and then the loops end.
+    Ending,
+}
+
 /// What a loop is started with.
 pub struct Start {
     /// What all threads share.
@@ -76,8 +90,10 @@ pub struct Start {
     pub loops: usize,
     /// What runs on this loop beside serving clients.
     pub beside: Option<replication::Start>,
-    /// Ends the loop.
-    pub stop: watch::Receiver<bool>,
+    /// How far the node is on its way to its end.
+    pub phase: watch::Receiver<Phase>,
+    /// Told once, when what was run before the node retired is confirmed.
+    pub retired: mpsc::UnboundedSender<()>,
     /// Any number, of its own for each loop.
     pub seed: u64,
 }
@@ -94,6 +110,8 @@ pub(crate) struct EventLoop {
     links: RefCell<Vec<Rc<link::Link>>>,
     dirty: RefCell<Vec<ConnKey>>,
     flush: Notify,
+    /// Woken when a connection of a client or a peer has ended.
+    ended: Notify,
     waits: Notify,
     pauses: Notify,
     over_limit: Notify,
@@ -110,7 +128,7 @@ pub fn run(start: Start) -> io::Result<()> {
 
 impl EventLoop {
     async fn run(start: Start) -> io::Result<()> {
-        let Start { node, listeners, bus, topology, peers, replication, control, mut stop, seed, .. } = start;
+        let Start { node, listeners, bus, topology, peers, replication, control, phase, seed, .. } = start;
         let this = Rc::new(Self {
             router: RefCell::new(Router::new(Arc::clone(&node), seed)),
             node,
@@ -122,6 +140,7 @@ impl EventLoop {
             links: RefCell::default(),
             dirty: RefCell::default(),
             flush: Notify::new(),
+            ended: Notify::new(),
             waits: Notify::new(),
             pauses: Notify::new(),
             over_limit: Notify::new(),
@@ -135,7 +154,7 @@ impl EventLoop {
         this.start_upkeep(start.index, start.loops);
         for (door, listener) in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tasks::local("accept", Rc::clone(&this).accept(door, listener));
+            tasks::local("accept", Rc::clone(&this).accept(door, listener, phase.clone()));
         }
         tasks::local("flush", Rc::clone(&this).flush_forever());
         tasks::local("topology", Rc::clone(&this).follow_topology(topology));
@@ -143,9 +162,30 @@ impl EventLoop {
         tasks::local("pauses", Rc::clone(&this).end_pauses());
         tasks::local("idle", Rc::clone(&this).close_idle());
         tasks::local("peers", Rc::clone(&this).accept_peers(peers));
-        // The sender is dropped only when the node ends.
-        let _ = stop.wait_for(|stop| *stop).await;
+        this.end(phase, start.retired).await;
         Ok(())
+    }
+
+    /// Serves until the node is to end, and then ends in order: nobody who was answered is cut off before he has read
+    /// it, and no peer is left with a request of which it does not know what has become.
+    async fn end(&self, mut phase: watch::Receiver<Phase>, retired: mpsc::UnboundedSender<()>) {
+        // The sender is dropped only with the process.
+        let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+        // What was run in an earlier turn: in this one nothing is, since the lease was given up before.
+        self.flush();
+        // The receiver has given up on this loop: then it does not wait for it.
+        let _ = retired.send(());
+        let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
+        self.clients.borrow().values().for_each(|client| client.wind_down());
+        let ended = async {
+            while !(self.clients.borrow().is_empty() && self.peers.borrow().is_empty()) {
+                self.ended.notified().await;
+            }
+        };
+        if tokio::time::timeout(WIND_DOWN_LIMIT, ended).await.is_err() {
+            let (clients, peers) = (self.clients.borrow().len(), self.peers.borrow().len());
+            tracing::info!(clients, peers, "connections are closed that still wait for something");
+        }
     }
 
     /// Shows other threads that this loop turns.
@@ -157,6 +197,7 @@ impl EventLoop {
                 router.turn();
                 router.watch_lease();
                 router.publish();
+                router.drop_left_links();
             });
             let now = self.node.clock.boot();
             let (waiting, bytes) = self.router.borrow().held();
@@ -190,9 +231,18 @@ impl EventLoop {
         });
     }
 
-    async fn accept(self: Rc<Self>, door: Door, listener: tokio::net::TcpListener) {
+    async fn accept(
+        self: Rc<Self>,
+        door: Door,
+        listener: tokio::net::TcpListener,
+        mut phase: watch::Receiver<Phase>,
+    ) {
         loop {
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = phase.wait_for(|phase| *phase == Phase::Ending) => return,
+            };
+            match accepted {
                 Ok((stream, peer)) => self.greet(door, stream, peer),
                 Err(error) => {
                     // Out of file descriptors, most likely: wait for some connections to end.
@@ -399,7 +449,7 @@ impl EventLoop {
     /// Sends what connections and links are owed. It is woken by the first that is, and runs behind all that were
     /// ready in the same turn.
     fn flush(&self) {
-        let serves = self.node.lease.holds(self.node.clock.boot());
+        let serves = self.node.lease.confirms(self.node.clock.boot());
         let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         for key in dirty {
             let client = self.clients.borrow().get(&key).cloned();

@@ -4,11 +4,12 @@
 //! second before; it falls out when it has not. *A planned switch*: when the successor that the planner has named is
 //! in sync and close behind, the primary seals the shard, waits until the successor has acknowledged the last offset,
 //! and asks for the new epoch. It unseals only when a topology has settled the matter; if that takes too long, it asks
-//! the council to take the plan back, which competes with the switch on the same version.
+//! the council to take the plan back, which competes with the switch on the same version. *A primary that cannot lead*,
+//! since it has not the log with which its epoch began, says so, and another one is looked for.
 
 use std::collections::BTreeMap;
 
-use ringfort_cluster::{Member, Offset, ShardChange, ShardId, Step, Topology};
+use ringfort_cluster::{Member, Offset, ShardChange, ShardId, Step, Topology, Version};
 
 use crate::{
     node::Node,
@@ -18,7 +19,8 @@ use crate::{
 /// A replica that has not acknowledged for so long what there was to acknowledge is not in sync.
 const LAG_LIMIT_NS: u64 = 1_000_000_000;
 
-/// A request is repeated after so long if nothing has come of it.
+/// A request is repeated after so long if nothing has come of it; at once if the shard has changed by something else,
+/// since then it was refused.
 const ASK_AGAIN_NS: u64 = 150_000_000;
 
 /// A seal that is not settled after so long is to be taken back.
@@ -35,8 +37,8 @@ const SEALED_AT_ONCE: usize = 32;
 pub struct Handoff {
     /// Since when each replica has been behind: the end of the log at that time.
     behind: BTreeMap<(ShardId, Member), (u64, Offset)>,
-    /// Requests that were made, and when.
-    asked: BTreeMap<(ShardId, Ask), u64>,
+    /// Requests that were made: when, and on which change of the shard they rested.
+    asked: BTreeMap<(ShardId, Ask), (u64, Version)>,
     /// Sealed shards: where, and since when.
     sealed: BTreeMap<ShardId, (Offset, u64)>,
 }
@@ -47,17 +49,18 @@ enum Ask {
     Leave(Member),
     Switch,
     Abort,
+    Resign,
 }
 
 impl Handoff {
     /// Looks at all shards that this node is primary of. Returns the steps to ask for now.
     pub fn look(&mut self, node: &Node, topology: &Topology, now: u64) -> Vec<ShardChange> {
         let me = node.member();
-        self.asked.retain(|_, at| now < *at + ASK_AGAIN_NS);
+        self.asked.retain(|(id, _), (at, on)| now < *at + ASK_AGAIN_NS && topology.shard(*id).changed == *on);
         let mut steps = Vec::new();
         let mut ask = |asked: &mut BTreeMap<_, _>, shard: ShardId, what: Ask, step: Step| {
             if let std::collections::btree_map::Entry::Vacant(vacant) = asked.entry((shard, what)) {
-                vacant.insert(now);
+                vacant.insert((now, topology.shard(shard).changed));
                 steps.push(ShardChange { shard, based_on: topology.version, step });
             }
         };
@@ -69,8 +72,12 @@ impl Handoff {
         for (id, agreed) in mine {
             let mut guard = node.store.lock(id);
             let core = &mut guard.core;
-            if core.epoch != agreed.epoch {
+            if core.epoch != agreed.epoch || !matches!(core.role, Role::Primary | Role::Sealed) {
                 self.sealed.remove(&id);
+                // It had the topology that made it primary, and did not take the role.
+                if core.epoch <= agreed.epoch && core.adopted == topology.version {
+                    ask(&mut self.asked, id, Ask::Resign, Step::Resign(me));
+                }
                 continue;
             }
             if core.role == Role::Primary {
@@ -147,4 +154,81 @@ impl Handoff {
 
 fn acked(core: &Core, replica: Member) -> Option<Offset> {
     core.acked.iter().find(|acked| acked.0 == replica).map(|acked| acked.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfort_cluster::{Change, Epoch, NodeId};
+
+    use super::*;
+    use crate::{node::testing, replication::roles};
+
+    const SHARD: ShardId = ShardId(0);
+
+    /// What the node asks for now.
+    fn asks(node: &Node) -> Vec<Step> {
+        let topology = node.topology.load_full();
+        let steps = Handoff::default().look(node, &topology, node.clock.boot());
+        steps.into_iter().map(|change| change.step).collect()
+    }
+
+    fn apply(topology: &mut Topology, step: Step) {
+        let change = ShardChange { shard: SHARD, based_on: topology.version, step };
+        assert_eq!(topology.apply(&Change::Shards(vec![change])).unwrap().refused, []);
+    }
+
+    #[test]
+    fn what_another_change_of_the_shard_has_forestalled_is_asked_for_again_at_once() {
+        let node = testing::node();
+        let other = testing::info(2).member();
+        let mut topology = testing::topology();
+        topology.apply(&Change::Admit(testing::info(2))).unwrap();
+        topology.apply(&Change::Admit(testing::info(3))).unwrap();
+        let place = |successor| Step::Place { replicas: vec![other.node], successor };
+        apply(&mut topology, place(None));
+        testing::adopt(&node, topology.clone());
+        let end = node.store.lock(SHARD).core.log.end();
+        node.store.lock(SHARD).core.acked.push((other, end));
+        let mut handoff = Handoff::default();
+        let mut asks = |topology: &Topology| {
+            let steps = handoff.look(&node, topology, node.clock.boot());
+            steps.into_iter().map(|change| change.step).collect::<Vec<_>>()
+        };
+        assert_eq!(asks(&topology), [Step::JoinInSync(other)]);
+        assert_eq!(asks(&topology), [], "it is under way");
+        // Elsewhere: it is under way still.
+        topology.apply(&Change::Drain { node: NodeId([3; 20]), draining: true }).unwrap();
+        assert_eq!(asks(&topology), []);
+        apply(&mut topology, place(Some(other.node)));
+        assert_eq!(asks(&topology), [Step::JoinInSync(other)]);
+    }
+
+    #[test]
+    fn a_primary_that_has_not_the_log_of_its_epoch_resigns() {
+        let node = testing::node();
+        assert_eq!(asks(&node), []);
+        let (me, other) = (node.member(), testing::info(2).member());
+        let mut topology = testing::topology();
+        topology.apply(&Change::Admit(testing::info(2))).unwrap();
+        apply(&mut topology, Step::Place { replicas: vec![NodeId([2; 20])], successor: None });
+        apply(&mut topology, Step::JoinInSync(other));
+        apply(&mut topology, Step::Switch { to: other, at: Offset(0) });
+        testing::adopt(&node, topology.clone());
+        // The other wrote, and this node, in sync by the topology, has nothing of it.
+        apply(&mut topology, Step::Switch { to: me, at: Offset(90) });
+        testing::adopt(&node, topology.clone());
+        assert_eq!(asks(&node), [Step::Resign(me)]);
+
+        // What it has is told to the leader; where that is the most that is left, it leads with it.
+        apply(&mut topology, Step::Resign(me));
+        testing::adopt(&node, topology.clone());
+        assert_eq!(asks(&node), []);
+        let (_, at) = roles::seal(&node, SHARD, Epoch(3)).unwrap();
+        assert_eq!(at, Offset(0));
+        topology.apply(&Change::End { member: other, by: ringfort_cluster::Verdict::Itself }).unwrap();
+        apply(&mut topology, Step::Promote { to: me, at, in_sync: Vec::new() });
+        testing::adopt(&node, topology);
+        assert_eq!(node.store.lock(SHARD).core.role, Role::Primary);
+        assert_eq!(asks(&node), []);
+    }
 }

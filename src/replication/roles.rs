@@ -63,7 +63,7 @@ fn lead(node: &Node, shard: &mut Shard, agreed: &ringfort_cluster::Shard) {
     } else if core.log.end() != agreed.began_at() || core.role == Role::Absent {
         tracing::error!(
             shard = %core.id, epoch = %agreed.epoch, have = %core.log.end(), began = %agreed.began_at(),
-            "this node was made primary of a shard whose log it does not have; it does not serve it"
+            "this node was made primary of a shard whose log it does not have; it asks for another primary"
         );
         return;
     }

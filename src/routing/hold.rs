@@ -102,7 +102,8 @@ impl Router {
     /// Notes whether this node has a lease. To be called some times a second. One that has been without for long knows
     /// no more who serves what, and cannot learn it: it gives up the links on which peers owe answers for as long.
     pub fn watch_lease(&mut self) {
-        if self.node.lease.holds(self.now.boot) {
+        // A node that is about to stop has given its lease up of its own accord, and is not cut off.
+        if self.node.lease.holds(self.now.boot) || self.node.lease.is_retired() {
             self.without_lease_since = None;
             return;
         }

@@ -14,6 +14,10 @@ use crate::{
 /// Bytes that may wait to be sent to one peer before requests are refused.
 pub(super) const QUEUE_LIMIT: usize = 256 << 20;
 
+/// How long a node that has left in order may take to answer what it was sent, in nanoseconds: longer than its loops
+/// take to end.
+const LEAVING_NS: u64 = 1_000_000_000;
+
 /// What a request of a peer may be: anything that fits into a frame.
 const UNLIMITED: Limits = Limits {
     bulk: u32::MAX as usize,
@@ -34,6 +38,8 @@ pub struct PeerQueue {
     pub connected: bool,
     /// The loop is to close the link: what was sent on it will not be answered.
     pub close: bool,
+    /// Until when the link is kept for what the node still has to answer: it has left in order.
+    leaving: Option<u64>,
     /// What is to be sent.
     pub out: Vec<u8>,
     /// Bytes that were sent, since the link is up.
@@ -42,7 +48,7 @@ pub struct PeerQueue {
 
 impl PeerQueue {
     pub(super) fn new(node: NodeId, member: Member) -> Self {
-        Self { node, member, connected: false, close: false, out: Vec::new(), sent: 0 }
+        Self { node, member, connected: false, close: false, leaving: None, out: Vec::new(), sent: 0 }
     }
 
     /// The position in the stream where the next frame will begin.
@@ -69,7 +75,7 @@ impl Router {
     /// The link to a peer is up: what waits for it can go.
     pub fn link_up(&mut self, peer: PeerIndex) {
         let queue = &mut self.peers[usize::from(peer)];
-        (queue.connected, queue.close, queue.sent) = (true, false, 0);
+        (queue.connected, queue.close, queue.leaving, queue.sent) = (true, false, None, 0);
         queue.out.clear();
         self.retry_held();
     }
@@ -78,7 +84,7 @@ impl Router {
     /// sent nobody knows whether it was run.
     pub fn link_down(&mut self, peer: PeerIndex) {
         let queue = &mut self.peers[usize::from(peer)];
-        (queue.connected, queue.close) = (false, false);
+        (queue.connected, queue.close, queue.leaving) = (false, false, None);
         queue.out.clear();
         let sent = queue.sent;
         let lost: Vec<usize> =
@@ -92,6 +98,8 @@ impl Router {
             } else if flight.at >= sent || !Self::may_write(flight.request.command) {
                 self.hold_flight(flight);
             } else {
+                let (node, command) = (self.peers[usize::from(peer)].node, flight.request.command.name);
+                tracing::debug!(%node, command, "a link broke before a write was answered");
                 self.untrack(flight.origin, &flight.request.as_request(), true);
                 let text = "UNKNOWN The node that ran this write failed before it answered; \
                             whether it was applied is not known";
@@ -101,11 +109,30 @@ impl Router {
         self.retry_held();
     }
 
-    /// Marks links to nodes whose life is over, by the topology, to be closed.
+    /// Marks links to nodes whose life is over, by the topology, to be closed. A node that has left in order, or was
+    /// removed, answers what it was sent, and does not end before its links are closed.
     pub(super) fn drop_dead_links(&mut self) {
+        let until = self.now.boot + LEAVING_NS;
         for queue in &mut self.peers {
-            let alive = self.topology.is_alive(queue.member);
-            queue.close |= queue.connected && !alive;
+            if !queue.connected || self.topology.is_alive(queue.member) {
+                continue;
+            }
+            if self.topology.nodes.get(&queue.node).is_none_or(|node| node.leaving) {
+                queue.leaving.get_or_insert(until);
+            } else {
+                queue.close = true;
+            }
+        }
+        self.drop_left_links();
+    }
+
+    /// Marks links to nodes that have left to be closed, if all that was sent on them is answered, or took too long.
+    /// To be called some times a second.
+    pub fn drop_left_links(&mut self) {
+        for (peer, queue) in self.peers.iter_mut().enumerate() {
+            let Some(until) = queue.leaving else { continue };
+            let owed = || self.flights.iter().any(|(_, flight)| usize::from(flight.peer) == peer);
+            queue.close |= self.now.boot >= until || !owed();
         }
     }
 
@@ -116,6 +143,9 @@ impl Router {
             return;
         }
         let flight = self.flights.remove(reply.id as usize);
+        if self.peers[usize::from(peer)].leaving.is_some() {
+            self.drop_left_links();
+        }
         match reply.answer {
             frame::Answer::Reply { written, bytes } => {
                 self.untrack(flight.origin, &flight.request.as_request(), true);

@@ -541,6 +541,65 @@ fn a_node_that_is_cut_off_soon_refuses_what_waits_and_gives_up_what_others_owe()
     }
 }
 
+/// Two nodes, of which the second has hung up: it was sent a write, and has handed its shards over to the first.
+fn with_one_that_is_gone(leaving: bool) -> Cluster {
+    let mut cluster = Cluster::new(2);
+    cluster.feed(0, &format!("set {} v", key_of(1, 0)));
+    let mut agreed = topology(2, 2, |_| Some(0));
+    let gone = agreed.nodes.get_mut(&id(1)).unwrap();
+    (gone.state, gone.leaving) = (NodeState::Dead, leaving);
+    roles::adopt(&cluster.routers[0].node, &agreed);
+    for router in &mut cluster.routers {
+        router.node.topology.store(Arc::new(agreed.clone()));
+        router.refresh();
+    }
+    cluster
+}
+
+fn closes(cluster: &Cluster) -> bool {
+    cluster.routers[0].peers[0].close
+}
+
+#[test]
+fn a_node_that_has_left_in_order_answers_what_it_was_sent_before_its_link_is_closed() {
+    let mut cluster = with_one_that_is_gone(true);
+    assert!(!closes(&cluster));
+    cluster.settle();
+    assert!(closes(&cluster), "it owes nothing more");
+    cluster.routers[0].link_down(0);
+    cluster.deliver(0);
+    assert_eq!(cluster.replies(0), "+OK ", "it had not run it, so the next owner did");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_link_to_a_node_that_has_left_and_does_not_answer_is_not_kept_for_long() {
+    let mut cluster = with_one_that_is_gone(true);
+    for (millis, closed) in [(999, false), (1_000, true)] {
+        cluster.clock.0.store(millis, Ordering::Relaxed);
+        cluster.routers[0].turn();
+        cluster.routers[0].drop_left_links();
+        assert_eq!(closes(&cluster), closed);
+    }
+    assert!(closes(&with_one_that_is_gone(false)), "nothing is to be expected of a node that died");
+}
+
+#[test]
+fn a_node_that_is_about_to_stop_lets_nobody_wait_for_replicas() {
+    let mut cluster = Cluster::new(2);
+    for key in [key_of(0, 0), key_of(1, 0)] {
+        cluster.run(0, &format!("set {key} v"));
+    }
+    assert_eq!(cluster.run(0, "wait 1 0"), "");
+    for router in &mut cluster.routers {
+        router.node.lease.retire();
+        router.check_waits();
+    }
+    cluster.deliver(1);
+    cluster.deliver(0);
+    assert_eq!(cluster.replies(0), ":0 ");
+}
+
 #[test]
 fn clients_that_take_replicas_answers_get_none_of_a_primary_without_a_lease() {
     let mut cluster = Cluster::new(1);

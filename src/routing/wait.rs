@@ -95,11 +95,14 @@ impl Router {
         !self.waits.is_empty()
     }
 
-    /// Looks at all who wait: answers those whose replicas have come up, or whose time is over.
+    /// Looks at all who wait: answers those whose replicas have come up, or whose time is over. A node that is about to
+    /// stop answers all: nobody acknowledges anything to it any more.
     pub fn check_waits(&mut self) {
+        let is_last = self.node.lease.is_retired();
         for wait in std::mem::take(&mut self.waits) {
             let count = wait.goals.iter().map(|goal| self.acknowledged(*goal)).min().unwrap_or(0);
-            if count >= wait.replicas || wait.until.is_some_and(|until| self.now.boot >= until) {
+            let is_over = is_last || wait.until.is_some_and(|until| self.now.boot >= until);
+            if count >= wait.replicas || is_over {
                 self.complete_count(wait.origin, count);
             } else {
                 self.waits.push(wait);

@@ -94,7 +94,7 @@ def test_a_node_that_is_told_to_stop_hands_over_and_no_client_notices(cluster):
     cluster.until_settled(3)
     writes_flow(cluster, writers)
     stop(writers)
-    assert [(writer.replies, writer.breaks) for writer in writers] == [([], [])] * 2
+    assert [(writer.replies, writer.breaks) for writer in writers] == [([], [])] * 2, cluster.picture()
     check(writers, victim)
 
 
@@ -108,6 +108,33 @@ def test_a_client_of_a_node_that_is_told_to_stop_gets_answers_until_it_is_cut_of
     writer.stop()
     assert writer.replies == [] and len(writer.breaks) == 1
     check([writer], healthy)
+
+
+def test_nodes_are_restarted_one_after_the_other_and_no_client_notices(cluster):
+    for victim in cluster.nodes:
+        others = [node for node in cluster.nodes if node is not victim]
+        writers = [Writer(f"{victim.name} goes, {node.name}, {number}", node) for node in others for number in range(3)]
+        mine = [Writer(f"{victim.name} goes, mine, {number}", victim, others) for number in range(3)]
+        writes_flow(cluster, writers + mine)
+        victim.signal(signal.SIGTERM)
+        assert victim.wait() == 0
+        writes_flow(cluster, writers + mine)
+        cluster.start(victim)
+        cluster.until_settled(3)
+        stop(writers + mine)
+        assert [(writer.replies, writer.breaks) for writer in writers] == [([], [])] * len(writers), cluster.picture()
+        # Its own clients are cut off between two requests.
+        assert [(writer.replies, len(writer.breaks)) for writer in mine] == [([], 1)] * len(mine), cluster.picture()
+        check(writers + mine, victim)
+
+
+def test_a_node_that_nobody_hears_is_told_to_stop_and_does_not_wait_for_an_heir(cluster):
+    alone, *others = cluster.nodes
+    for node in others:
+        node.kill()
+    alone.signal(signal.SIGTERM)
+    assert alone.wait() == 0
+    assert "no majority of the council hears this node" in alone.logged()
 
 
 def test_a_cluster_whose_nodes_were_all_killed_comes_back(cluster):
@@ -126,6 +153,8 @@ def test_a_cluster_whose_nodes_are_all_told_to_stop_ends_and_comes_back(cluster)
     for node in cluster.nodes:
         node.signal(signal.SIGTERM)
     assert [node.wait() for node in cluster.nodes] == [0, 0, 0]
+    for node in cluster.nodes:
+        assert "not all shards could be handed over in time" not in node.logged(), node.logged()
     cluster.start(*cluster.nodes)
     cluster.until_settled(3)
     fill(cluster.nodes[2], "after")

@@ -77,6 +77,10 @@ const HEARTBEAT_MS: u64 = 30;
 /// leader within the longest of these votes for nobody else, so it must not pass a lease less a beat.
 const ELECTION_MS: std::ops::RangeInclusive<u64> = 100..=150;
 
+/// How long the leader waits before it writes again to a member that did not answer: always as long. A node that comes
+/// back is given shards as soon as it has copies, and must hear of that at once: it serves them from then on.
+const BACKOFF: &str = "20ms 20ms 20ms";
+
 /// How long the transfer of a snapshot may take, in milliseconds.
 const SNAPSHOT_MS: u64 = 5_000;
 
@@ -288,12 +292,16 @@ fn config() -> Config {
         election_timeout_min: *ELECTION_MS.start(),
         election_timeout_max: *ELECTION_MS.end(),
         install_snapshot_timeout: SNAPSHOT_MS,
+        backoff: BACKOFF.into(),
         max_payload_entries: ENTRIES_AT_ONCE as u64,
         max_append_entries: Some(ENTRIES_AT_ONCE as u64),
         api_batch_capacity: ENTRIES_AT_ONCE as u64,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(ENTRIES_PER_SNAPSHOT),
         max_in_snapshot_log_to_keep: ENTRIES_KEPT,
         enable_pre_vote: Some(true),
+        // A member whose disk has lost entries is told of by the leader, and gets them again: it would stay behind for
+        // ever, and its vote counts all the same.
+        allow_log_reversion: Some(true),
         // What was agreed on is written lazily, so after a restart a leader has to be elected.
         enable_leader_restore: Some(false),
         ..Config::default()
@@ -322,6 +330,11 @@ fn is_settled(metrics: &RaftMetrics<Types>) -> bool {
 }
 
 impl Configuration {
+    /// Whether a node votes, be it only until the council that is on its way out is gone.
+    pub fn has(&self, node: &NodeId) -> bool {
+        self.voters.contains(node) || self.outgoing.iter().flatten().any(|outgoing| outgoing == node)
+    }
+
     fn of(membership: &Membership) -> Self {
         let names = |ids: &std::collections::BTreeSet<u64>| {
             let names = ids.iter().filter_map(|id| Some(membership.get_node(id)?.node));

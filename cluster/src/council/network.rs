@@ -8,6 +8,7 @@ use std::{io, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use openraft::{
     AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
+    entry::RaftEntry,
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
     raft::{
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     machine::Published,
     propose::ProposeError,
-    types::{Peer, Raft, Runtime, Snapshot, SnapshotMeta, Types, Vote},
+    types::{LogId, Peer, Raft, Runtime, Snapshot, SnapshotMeta, Types, Vote},
 };
 use crate::{
     change::{Change, Outcome},
@@ -160,7 +161,7 @@ impl RaftNetworkFactory<Types> for Links {
     type Network = Link;
 
     async fn new_client(&mut self, _: u64, peer: &Peer) -> Link {
-        Link { links: self.clone(), peer: peer.clone() }
+        Link { links: self.clone(), peer: peer.clone(), confirmed: None }
     }
 }
 
@@ -168,6 +169,8 @@ impl RaftNetworkFactory<Types> for Links {
 pub(super) struct Link {
     links: Links,
     peer: Peer,
+    /// Up to where the node has said, on this link, that it has the log.
+    confirmed: Option<LogId>,
 }
 
 impl Link {
@@ -180,6 +183,26 @@ impl Link {
         let answer = self.links.ask(&self.peer, request, option.soft_ttl()).await;
         let answer = answer.map_err(|error| Unreachable::new(&error))?;
         expected(answer).ok_or_else(|| Unreachable::new(&io::Error::other("an answer to another question")))
+    }
+
+    /// Notes how far the node has the log, from its answer to entries from `prev` to `last`. Returns whether it has lost
+    /// some that it had confirmed: they were durable there, so its disk has forgotten them.
+    fn note_confirmed(
+        &mut self,
+        prev: Option<LogId>,
+        last: Option<LogId>,
+        answer: &AppendEntriesResponse<Types>,
+    ) -> bool {
+        match answer {
+            AppendEntriesResponse::Success => self.confirmed = self.confirmed.max(last),
+            AppendEntriesResponse::Conflict if prev <= self.confirmed => {
+                // It is given them anew, and then has them.
+                self.confirmed = None;
+                return true;
+            }
+            _ => {}
+        }
+        false
     }
 }
 
@@ -201,7 +224,17 @@ impl RaftNetworkV2<Types> for Link {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        Ok(self.rpc(Request::Append(request), &option, take!(Append)).await?)
+        let prev = request.prev_log_id;
+        let last = request.entries.last().map(RaftEntry::log_id).or(prev);
+        let answer = self.rpc(Request::Append(request), &option, take!(Append)).await?;
+        if self.note_confirmed(prev, last, &answer) {
+            tracing::error!(
+                node = %self.peer.node,
+                "the node has lost entries of the council's log that were on its disk, and is given them anew; what \
+                 else its disk has lost is not known: drain it, remove it, and let it join with an empty data directory"
+            );
+        }
+        Ok(answer)
     }
 
     async fn vote(

@@ -3,6 +3,9 @@
 //! Every node of the topology learns the log; of these, [`choose`] says who votes; a node that the topology has
 //! forgotten is dropped. Each step is a change of Raft's membership by itself and may fail or be repeated: the next
 //! call goes on from what it finds.
+//!
+//! A leader that is not to vote any more hands the leadership over first, and its successor takes the step: so whoever
+//! proposes something never asks a leader that is on its way out, and a node that is removed leads nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +24,10 @@ use crate::{ids::NodeId, topology::NodeState};
 
 /// How long to wait for learners to get the log, before the next step is taken without them.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long to wait for another leader after the leadership was handed over. Longer than an election takes, which is
+/// what follows where the chosen one did not take it.
+const HAND_OVER_LIMIT: Duration = Duration::from_millis(500);
 
 impl Council {
     /// Makes Raft's membership what the topology asks for, if this node leads; else does nothing.
@@ -50,9 +57,16 @@ impl Council {
             let has_log = |node: &NodeId| has_log(&metrics, node.raft_id(), ENTRIES_KEPT);
             choose(&topology, &Standing { voters: &voters, leader: self.node, gone, has_log: &has_log })
         };
+        let leaves = !chosen.contains(&self.node);
+        if leaves && chosen.iter().any(|node| voters.contains(node)) {
+            return self.hand_over_to(|node| chosen.contains(node)).await;
+        }
         if chosen != voters || configuration.outgoing.is_some() {
-            tracing::info!(from = ?voters, to = ?chosen, "the council changes");
-            let ids = chosen.iter().map(NodeId::raft_id).collect();
+            // Where nobody who shall vote does so yet, this node votes, and leads, until somebody does.
+            let next = chosen.iter().copied().chain(leaves.then_some(self.node));
+            let next: BTreeSet<NodeId> = next.collect();
+            tracing::info!(from = ?voters, to = ?next, "the council changes");
+            let ids = next.iter().map(NodeId::raft_id).collect();
             self.change_members(ChangeMembers::ReplaceAllVoters(ids)).await?;
         }
 
@@ -69,18 +83,35 @@ impl Council {
         Ok(())
     }
 
-    /// Hands the leadership to the voter that has most of the log, if this node has it: before it leaves. The status
-    /// tells when it is done.
+    /// Hands the leadership over, if this node has it, to a voter that stays: before this node stops. Returns when
+    /// somebody else leads, or after a while without.
     pub async fn hand_over(&self) -> Result<(), ProposeError> {
+        let topology = self.topology().load_full();
+        let stays = |node: &NodeId| topology.nodes.get(node).is_some_and(|node| !node.leaving);
+        self.hand_over_to(stays).await
+    }
+
+    /// Hands the leadership to the voter that has most of the log, among those that are alive and that `may` lead.
+    async fn hand_over_to(&self, may: impl Fn(&NodeId) -> bool) -> Result<(), ProposeError> {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let me = self.node.raft_id();
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let topology = self.topology().load_full();
+        let heirs: BTreeSet<u64> = (self.configuration().voters.iter())
+            .filter(|node| **node != self.node && may(node) && topology.alive(node).is_some())
+            .map(NodeId::raft_id)
+            .collect();
         let best = (metrics.replication.iter().flatten())
-            .filter(|(id, _)| **id != me && voters.contains(id))
+            .filter(|(id, _)| heirs.contains(id))
             .max_by_key(|(_, matched)| **matched);
         let Some((best, _)) = best else { return Ok(()) };
+        tracing::info!("this node hands the leadership of the council over");
         let asked = self.raft.trigger().transfer_leader(*best).await;
-        asked.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
+        asked.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;
+        let me = self.node.raft_id();
+        let another =
+            |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some_and(|leader| leader != me);
+        // Who has not got it in time is found out by the next call.
+        let _ = self.raft.wait(Some(HAND_OVER_LIMIT)).metrics(another, "another node leads").await;
+        Ok(())
     }
 
     /// Whom Raft counts as a voter or a learner.

@@ -58,6 +58,12 @@ impl Cluster {
         self.apply(Change::Drain { node, draining });
     }
 
+    /// The node says that it is about to stop.
+    pub(crate) fn leave(&mut self, node: NodeId) {
+        let member = self.topology.nodes[&node].info.member();
+        self.apply(Change::Leave(member));
+    }
+
     /// The node dies, and what is left in sync takes over; without that, `heir` starts the shard empty.
     pub(crate) fn kill(&mut self, node: NodeId, heir: NodeId) {
         let member = self.topology.nodes[&node].info.member();

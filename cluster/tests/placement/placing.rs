@@ -340,3 +340,21 @@ fn growing_from_3_to_20_nodes_and_back_moves_little() {
         assert_few(moved, orphans);
     }
 }
+
+#[test]
+fn a_node_that_is_about_to_stop_gets_nothing_new_and_keeps_its_copies() {
+    let mut cluster = Cluster::settled(256, 1, &[plain(), plain(), plain()]);
+    let (leaves, dies) = (id(1), id(2));
+    let before = cluster.plan();
+    cluster.leave(leaves);
+    assert_eq!(cluster.plan(), before, "nothing moves for a restart");
+    cluster.kill(dies, id(0));
+    cluster.gone.insert(dies);
+    cluster.add(&plain());
+    let wanted = cluster.plan();
+    for (shard, placement) in cluster.topology.shards.iter().zip(&wanted) {
+        assert!(!placement.contains(&leaves) || holds(shard, &leaves), "{placement:?} of {shard:?}");
+        let leads = shard.primary.is_some_and(|primary| primary.node == leaves);
+        assert!(placement.primary != Some(leaves) || leads, "{placement:?} of {shard:?}");
+    }
+}
