@@ -11,8 +11,8 @@ use crate::{clients::Door, commands::CommandError, store::Key};
 /// How long a request waits before it is refused, in nanoseconds. Longer than an orphaned shard waits for a holder.
 const HOLD_NS: u64 = 10_000_000_000;
 
-/// How long this node may be without a lease before requests that wait on it are refused, in nanoseconds. A node that
-/// has just started, or draws a new incarnation, has one sooner; one that hears no majority of the council may not.
+/// How long this node may be without the lease that it had before requests that wait on it are refused, in nanoseconds.
+/// A node that draws a new incarnation has one again sooner; one that hears no majority of the council may not.
 const NO_LEASE_NS: u64 = 1_000_000_000;
 
 /// Requests of one loop that may wait.
@@ -99,15 +99,15 @@ impl Router {
         (self.held.len(), self.held_bytes)
     }
 
-    /// Notes whether this node has a lease. To be called some times a second. One that has been without for long knows
-    /// no more who serves what, and cannot learn it: it gives up the links on which peers owe answers for as long.
+    /// Notes whether this node has a lease. To be called some times a second. One that has lost it for long knows no
+    /// more who serves what, and cannot learn it: it gives up the links on which peers owe answers for as long. Of one
+    /// that has just started nothing is known: others may be starting too.
     pub fn watch_lease(&mut self) {
-        // A node that is about to stop has given its lease up of its own accord, and is not cut off.
-        if self.node.lease.holds(self.now.boot) || self.node.lease.is_retired() {
-            self.without_lease_since = None;
-            return;
+        if self.node.lease.holds(self.now.boot) {
+            (self.had_lease, self.without_lease_since) = (true, None);
+        } else if self.had_lease {
+            self.without_lease_since.get_or_insert(self.now.boot);
         }
-        self.without_lease_since.get_or_insert(self.now.boot);
         if !self.is_cut_off() {
             return;
         }

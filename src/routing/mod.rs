@@ -238,7 +238,9 @@ pub struct Router {
     flights: Slab<Flight>,
     held: VecDeque<hold::Held>,
     held_bytes: usize,
-    /// Since when this node has had no lease, if it has none.
+    /// Whether this node has had a lease since it started.
+    had_lease: bool,
+    /// Since when it has been without the lease that it had.
     without_lease_since: Option<u64>,
     next_order: u64,
     gathers: Slab<spread::Gathering>,
@@ -275,6 +277,7 @@ impl Router {
             flights: Slab::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            had_lease: false,
             without_lease_since: None,
             next_order: 0,
             gathers: Slab::new(),

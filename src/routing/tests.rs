@@ -524,6 +524,7 @@ fn a_node_that_is_cut_off_soon_refuses_what_waits_and_gives_up_what_others_owe()
     let (mine, theirs) = (key_of(0, 0), key_of(1, 0));
     cluster.feed(0, &format!("set {theirs} v"));
     let router = &mut cluster.routers[0];
+    router.watch_lease();
     router.node.lease.set(0);
     router.watch_lease();
     cluster.feed(0, &format!("set {mine} v"));
