@@ -77,6 +77,8 @@ impl Served {
         // The receivers live as long as the node.
         match purpose {
             Purpose::Council => self.answer(stream).await,
+            // It has stopped serving, and would not answer.
+            Purpose::Requests if self.node.get().is_some_and(|node| node.lease.is_retired()) => {}
             Purpose::Requests => drop(self.to_loops[turn % self.to_loops.len()].send(stream.into_std()?)),
             Purpose::Replication => drop(self.to_replication.send(stream.into_std()?)),
         }

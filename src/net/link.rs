@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use ringfort_cluster::Version;
 use tokio::{net::TcpStream, sync::Notify};
 
 use super::EventLoop;
@@ -35,6 +36,10 @@ impl Link {
     pub(super) fn flush(&self, queue: &mut PeerQueue) {
         let stream = self.stream.borrow().clone();
         let Some(stream) = stream else { return };
+        if queue.close {
+            // What was not sent waits for the next owner; nobody would answer it here.
+            return self.wake.notify_one();
+        }
         let mut sent = 0;
         while sent < queue.out.len() {
             match stream.try_write(&queue.out[sent..]) {
@@ -160,6 +165,11 @@ impl PeerConnection {
         let stream = TcpStream::from_std(stream)?;
         let (dirty, ran_here, lost) = Default::default();
         Ok(Rc::new(Self { dirty, out: RefCell::default(), ran_here, lost, key, stream, wake: Notify::new() }))
+    }
+
+    /// The node stops: the peer is told that what it was not answered was not run, and closes the connection.
+    pub(super) fn say_farewell(&self, version: Version) {
+        frame::put_farewell(&mut self.out.borrow_mut(), version);
     }
 
     /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the connection

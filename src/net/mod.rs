@@ -177,6 +177,11 @@ impl EventLoop {
         let _ = retired.send(());
         let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
         self.clients.borrow().values().for_each(|client| client.wind_down());
+        let version = self.router.borrow().version();
+        for peer in self.peers.borrow().values() {
+            peer.say_farewell(version);
+            peer.flush(true);
+        }
         let ended = async {
             while !(self.clients.borrow().is_empty() && self.peers.borrow().is_empty()) {
                 self.ended.notified().await;

@@ -20,6 +20,10 @@ const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
 /// Stands for the number of positions in a reply frame that says [`Answer::NotPrimary`].
 const NOT_PRIMARY: u16 = u16::MAX;
 
+/// Stands for the id in a reply that answers none: the node is about to stop, has given its lease up, and runs nothing of
+/// what it has not answered.
+const FAREWELL: u32 = u32::MAX;
+
 /// Positions in logs that a request has written up to.
 pub type Written = SmallVec<[(ShardId, Epoch, Offset); 1]>;
 
@@ -117,6 +121,18 @@ pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
     }
     let len = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Appends the last frame of a node that is about to stop.
+pub fn put_farewell(out: &mut Vec<u8>, version: Version) {
+    put_reply(out, &PeerReply { id: FAREWELL, answer: Answer::NotPrimary(version) });
+}
+
+impl PeerReply<'_> {
+    /// Whether this is the last frame of a node that is about to stop: what it has not answered was surely not run.
+    pub fn is_farewell(&self) -> bool {
+        self.id == FAREWELL
+    }
 }
 
 /// Reads the body of a reply frame; `None` if it is not one.

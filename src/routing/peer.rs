@@ -87,11 +87,7 @@ impl Router {
         (queue.connected, queue.close, queue.leaving) = (false, false, None);
         queue.out.clear();
         let sent = queue.sent;
-        let lost: Vec<usize> =
-            self.flights.iter().filter(|(_, flight)| flight.peer == peer).map(|(id, _)| id).collect();
-        let mut lost: Vec<Flight> = lost.into_iter().map(|id| self.flights.remove(id)).collect();
-        lost.sort_by_key(|flight| flight.at);
-        for flight in lost {
+        for flight in self.take_flights(peer) {
             if matches!(flight.request.command.run, Run::Wait) {
                 // Whoever serves the shard next knows nothing of who had acknowledged what.
                 self.complete_count(flight.origin, 0);
@@ -136,8 +132,34 @@ impl Router {
         }
     }
 
+    /// A peer is about to stop and answers nothing more: what it was sent goes to the next owner, writes too.
+    fn farewell(&mut self, peer: PeerIndex) {
+        let queue = &mut self.peers[usize::from(peer)];
+        // Nothing more is put on the link, so no late reply can be taken for one to a later request.
+        (queue.connected, queue.close) = (false, true);
+        for flight in self.take_flights(peer) {
+            if matches!(flight.request.command.run, Run::Wait) {
+                self.complete_count(flight.origin, 0);
+            } else {
+                self.hold_flight(flight);
+            }
+        }
+    }
+
+    /// Takes all that was sent to a peer and is not answered, in the order in which it was sent.
+    fn take_flights(&mut self, peer: PeerIndex) -> Vec<Flight> {
+        let ids: Vec<usize> =
+            self.flights.iter().filter(|(_, flight)| flight.peer == peer).map(|(id, _)| id).collect();
+        let mut flights: Vec<Flight> = ids.into_iter().map(|id| self.flights.remove(id)).collect();
+        flights.sort_by_key(|flight| flight.at);
+        flights
+    }
+
     /// A reply frame came from a peer.
     pub fn peer_replied(&mut self, peer: PeerIndex, reply: frame::PeerReply<'_>) {
+        if reply.is_farewell() {
+            return self.farewell(peer);
+        }
         let known = self.flights.get(reply.id as usize).is_some_and(|flight| flight.peer == peer);
         if !known {
             return;

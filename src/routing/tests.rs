@@ -574,6 +574,26 @@ fn a_node_that_has_left_in_order_answers_what_it_was_sent_before_its_link_is_clo
 }
 
 #[test]
+fn a_write_that_a_node_leaves_unanswered_when_it_stops_is_run_by_the_next_owner() {
+    let mut cluster = Cluster::new(2);
+    cluster.feed(0, &format!("set {} v", key_of(1, 0)));
+    let sent = cluster.routers[0].peers[0].out.len();
+    cluster.routers[0].peers[0].sent(sent);
+    let mut frames = Vec::new();
+    frame::put_farewell(&mut frames, Version(1));
+    cluster.answer(1, 100, &frames);
+    assert!(closes(&cluster));
+    cluster.routers[0].link_down(0);
+    let agreed = topology(2, 2, |_| Some(0));
+    roles::adopt(&cluster.routers[0].node, &agreed);
+    cluster.routers[0].node.topology.store(Arc::new(agreed));
+    cluster.routers[0].refresh();
+    cluster.deliver(0);
+    assert_eq!(cluster.replies(0), "+OK ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn a_link_to_a_node_that_has_left_and_does_not_answer_is_not_kept_for_long() {
     let mut cluster = with_one_that_is_gone(true);
     for (millis, closed) in [(999, false), (1_000, true)] {
