@@ -23,6 +23,7 @@ pub mod error;
 pub(crate) mod generic;
 mod hashes;
 mod help;
+mod hyperloglog;
 mod info;
 pub mod keys;
 mod lists;
@@ -133,6 +134,7 @@ pub enum Group {
     Connection,
     Generic,
     Hash,
+    HyperLogLog,
     List,
     Server,
     Set,
@@ -150,6 +152,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Generic => "generic",
             Self::Hash => "hash",
+            Self::HyperLogLog => "hyperloglog",
             Self::List => "list",
             Self::Server => "server",
             Self::Set => "set",
@@ -166,6 +169,7 @@ impl Group {
             Self::Generic => Acl::NONE,
             Self::Cluster | Self::Server => Acl::NONE,
             Self::Hash => Acl::HASH,
+            Self::HyperLogLog => Acl::HYPERLOGLOG,
             Self::List => Acl::LIST,
             Self::Set => Acl::SET,
             Self::SortedSet => Acl::SORTED_SET,
@@ -271,6 +275,8 @@ bits! {
         STRING = 7, "@string";
         /// Works on strings as bits.
         BITMAP = 8, "@bitmap";
+        /// Works on HyperLogLogs.
+        HYPERLOGLOG = 9, "@hyperloglog";
         /// Is about messages.
         PUBSUB = 13, "@pubsub";
         /// Administers the server.
@@ -395,6 +401,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         generic::COMMANDS,
         strings::COMMANDS,
         bitmaps::COMMANDS,
+        hyperloglog::COMMANDS,
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,

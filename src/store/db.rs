@@ -27,7 +27,7 @@ use super::{
     evict::Access,
     key::Key,
     log::put_record,
-    shard::{Core, Place, Shard, entry_of},
+    shard::{Core, Place, Role, Shard, entry_of},
     value::{Form, Kind, Object, Value, splice_shared},
 };
 
@@ -137,6 +137,11 @@ impl<'a> Db<'a> {
         let shard = &self.locked.shards[self.locked.index(key.slot)];
         let entry = shard.entry(self.number, shard.lookup(self.number, key)?);
         (!is_over(entry.deadline(), self.now)).then_some(entry)
+    }
+
+    /// Whether any of the locked shards is a copy of another node's: what only reads must leave nothing in it then.
+    pub fn is_copy(&self) -> bool {
+        self.locked.shards.iter().any(|shard| shard.core.role == Role::Replica)
     }
 
     /// Opens a key for change. A key whose time is over is removed first.
