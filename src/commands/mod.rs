@@ -21,6 +21,7 @@ pub mod digest;
 pub mod dispatch;
 pub mod error;
 pub(crate) mod generic;
+mod geo;
 mod hashes;
 mod help;
 mod hyperloglog;
@@ -133,6 +134,7 @@ pub enum Group {
     Cluster,
     Connection,
     Generic,
+    Geo,
     Hash,
     HyperLogLog,
     List,
@@ -151,6 +153,7 @@ impl Group {
             Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Generic => "generic",
+            Self::Geo => "geo",
             Self::Hash => "hash",
             Self::HyperLogLog => "hyperloglog",
             Self::List => "list",
@@ -168,6 +171,7 @@ impl Group {
             Self::Connection => Acl::CONNECTION,
             Self::Generic => Acl::NONE,
             Self::Cluster | Self::Server => Acl::NONE,
+            Self::Geo => Acl::GEO,
             Self::Hash => Acl::HASH,
             Self::HyperLogLog => Acl::HYPERLOGLOG,
             Self::List => Acl::LIST,
@@ -277,6 +281,8 @@ bits! {
         BITMAP = 8, "@bitmap";
         /// Works on HyperLogLogs.
         HYPERLOGLOG = 9, "@hyperloglog";
+        /// Works on positions.
+        GEO = 10, "@geo";
         /// Is about messages.
         PUBSUB = 13, "@pubsub";
         /// Administers the server.
@@ -406,6 +412,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         hashes::COMMANDS,
         sets::COMMANDS,
         zsets::COMMANDS,
+        geo::COMMANDS,
         connection::COMMANDS,
         client::COMMANDS,
         config::COMMANDS,
