@@ -406,6 +406,26 @@ impl<'k> Edit<'_, 'k> {
         }
     }
 
+    /// Lets an occupied key be one that was last used so many milliseconds ago. Under an LFU policy that is not kept.
+    pub fn set_idle(&mut self, ms: u64) {
+        if !self.access.lfu {
+            self.set_clock(self.access.idle_since(ms));
+        }
+    }
+
+    /// Lets an occupied key be one that is so much in use, on a logarithmic scale. That is kept under LFU policies only.
+    pub fn set_frequency(&mut self, frequency: u8) {
+        if self.access.lfu {
+            self.set_clock(self.access.used(frequency));
+        }
+    }
+
+    fn set_clock(&self, clock: u32) {
+        if let Some(place) = self.place {
+            self.shard.entry(self.db, place).clock.set(clock);
+        }
+    }
+
     /// Removes the key. Returns whether there was one.
     pub fn remove(&mut self) -> bool {
         let Some(place) = self.place.take() else {

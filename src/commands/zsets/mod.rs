@@ -6,7 +6,7 @@
 mod add;
 mod algebra;
 mod bounds;
-mod change;
+pub(super) mod change;
 mod found;
 mod pop;
 mod random;
