@@ -322,10 +322,9 @@ fn orphan_timeout(settings: &Settings) -> Duration {
 mod tests {
     use super::*;
     use crate::{
-        change::Change,
+        change::{Change, tests::info},
         ids::ClusterId,
         lease::{voters::Stamp, wire::Beat},
-        topology::{Address, NodeInfo},
     };
 
     const LEASE: Duration = Duration::from_millis(200);
@@ -339,25 +338,12 @@ mod tests {
     }
 
     fn topology() -> Topology {
-        let info = |node| NodeInfo {
-            id: member(node).node,
-            incarnation: member(node).incarnation,
-            address: Address {
-                host: "127.0.0.1".into(),
-                client_port: 1,
-                cluster_port: 1,
-                admin_port: 1,
-                bus_port: 1,
-            },
-            zone: String::new(),
-            weight: 1,
-        };
         let settings = Settings { orphan_timeout_ms: 0, ..Settings::default() };
-        let found = Change::Found { cluster: ClusterId([7; 20]), settings, first: info(1) };
+        let found = Change::Found { cluster: ClusterId([7; 20]), settings, first: info(1, 1) };
         let mut topology = Topology::unfounded();
         topology.apply(&found).unwrap();
         for node in 2..=3 {
-            topology.apply(&Change::Admit(info(node))).unwrap();
+            topology.apply(&Change::Admit(info(node, 1))).unwrap();
         }
         topology
     }

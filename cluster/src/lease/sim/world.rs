@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    change::{Change, Verdict},
+    change::{Change, Verdict, tests::info},
     ids::{ClusterId, Incarnation, Member, NodeId},
     lease::{
         BootTime,
@@ -27,7 +27,7 @@ use crate::{
         voters::{Stamp, Voters},
         wire::{Ask, Beat, Body, Datagram, Probe, Wire},
     },
-    topology::{Address, NodeInfo, NodeState, Settings, Topology},
+    topology::{NodeState, Settings, Topology},
 };
 
 const MS: u64 = 1_000_000;
@@ -271,22 +271,6 @@ fn index(node: NodeId) -> u8 {
 
 fn address(node: u8) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, node], 1))
-}
-
-fn info(node: u8, incarnation: u64) -> NodeInfo {
-    NodeInfo {
-        id: id(node),
-        incarnation: Incarnation(incarnation),
-        address: Address {
-            host: "127.0.0.1".into(),
-            client_port: 1,
-            cluster_port: 1,
-            admin_port: 1,
-            bus_port: 1,
-        },
-        zone: String::new(),
-        weight: 1,
-    }
 }
 
 /// Runs one world from its seed to the end.
