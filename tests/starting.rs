@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 use support::{
     connection::Connection,
     reply::{Protocol, Reply},
-    server::{Kind, Server, wait_until},
+    server::{Kind, Place, Server, wait_until},
 };
 use tempfile::TempDir;
 
@@ -155,10 +155,29 @@ fn shutdown_hands_over_so_that_no_key_is_lost() {
 }
 
 /// A node that stands still keeps its copies in sync in the eyes of the others for a while, and takes nothing over.
+/// Whether `own` serves a shard of which nobody but `heir` has another copy.
+fn has_only_heir(connection: &mut Connection, own: &Reply, heir: &Reply) -> bool {
+    let Reply::Array(groups) = call(connection, "CLUSTER SHARDS") else { return false };
+    groups.iter().any(|group| {
+        // A group is `slots`, its ranges, `nodes`, and its nodes, the primary first; a node is pairs from its id to its health.
+        let Reply::Array(parts) = group else { return false };
+        let Some(Reply::Array(nodes)) = parts.last() else { return false };
+        let is = |node: &Reply, id: &Reply| {
+            matches!(node, Reply::Array(fields) if &fields[1] == id && fields.last() == Some(&bulk("online")))
+        };
+        matches!(&nodes[..], [first, second] if is(first, own) && is(second, heir))
+    })
+}
+
 #[test]
 fn shutdown_can_be_taken_back_while_shards_are_handed_over() {
     let mut server = Server::start(Kind::Cluster).expect("three nodes start");
     let (mut asking, mut other) = (connect(&server), connect(&server));
+    let third = Connection::open(server.addresses()[2], Protocol::Resp2);
+    let heir = call(&mut third.expect("the node answers"), "CLUSTER MYID");
+    let own = call(&mut other, "CLUSTER MYID");
+    wait_until("a shard has one heir only", || Ok(has_only_heir(&mut other, &own, &heir)))
+        .expect("placement gives it one");
     server.signal(2, "STOP");
     asking.send(&["SHUTDOWN"]).expect("it is sent");
     let ok = Reply::Simple(b"OK".to_vec());
@@ -175,4 +194,31 @@ fn shutdown_can_be_taken_back_while_shards_are_handed_over() {
         assert_eq!(call(&mut asking, &format!("SET key:{n} x")), ok);
     }
     assert!(server.ended().is_none() && !server.log().contains("this node has handed over"));
+}
+
+#[test]
+fn a_stop_that_was_taken_back_is_not_carried_out_later() {
+    let mut server = Server::start_node(&["--lease-ms", "1000"]).expect("the node starts");
+    let peers = server.addresses();
+    let others = [(); 2].map(|()| {
+        Server::begin(Place::free().expect("ports are free"), &peers).expect("another node starts")
+    });
+    let (mut asking, mut other) = (connect(&server), connect(&server));
+    wait_until("all are of the council", || {
+        let Reply::Bulk(status) = call(&mut other, "RINGFORT STATUS") else { return Ok(false) };
+        Ok(String::from_utf8_lossy(&status).matches("\"votes\":true").count() == 3)
+    })
+    .expect("they join");
+    others.iter().for_each(|node| node.signal(0, "STOP"));
+    asking.send(&["SHUTDOWN"]).expect("it is sent");
+    let ok = Reply::Simple(b"OK".to_vec());
+    wait_until("the stop is taken back", || Ok(call(&mut other, "SHUTDOWN ABORT") == ok)).expect("it can be");
+    wait_until("the node has given up telling the cluster", || {
+        Ok(server.log().contains("the stop was taken back"))
+    })
+    .expect("it does");
+    others.iter().for_each(|node| node.signal(0, "CONT"));
+    wait_until("the cluster keeps the node", || Ok(server.log().contains("knows that this node stays")))
+        .expect("what was under way is taken back");
+    assert!(server.ended().is_none());
 }

@@ -44,6 +44,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What nodes of one cluster may send each other: anything that fits into a frame. The node that a client talks to
+    /// has held the client to its limits.
+    pub const BETWEEN_NODES: Self = Self {
+        bulk: u32::MAX as usize,
+        args: 1 << 26,
+        inline: 64 << 10,
+        frame: u32::MAX as usize,
+        authenticated: true,
+    };
+
     /// The default limits for a client that has yet to authenticate.
     pub fn unauthenticated() -> Self {
         Self { authenticated: false, ..Self::default() }

@@ -14,6 +14,7 @@ pub mod transport;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -345,11 +346,14 @@ impl Control {
     }
 
     /// Waits until the node is told to stop, and has others take over what it serves. It may be told to go on while that
-    /// is under way. When this returns, it serves nothing any more.
+    /// is under way. When this returns, the node is to give up its lease and then to [leave](Self::leave).
     pub async fn serve_until_stopped(&self) {
         let stopping = &self.node.stopping;
         loop {
-            let stop = stopping.asked().await;
+            let stop = tokio::select! {
+                stop = stopping.asked() => stop,
+                never = self.stay() => match never {},
+            };
             if stop == Stop::Gracefully {
                 tracing::info!("stopping: the shards are handed over first");
                 self.hand_over().await;
@@ -358,10 +362,6 @@ impl Control {
                 break;
             }
             tracing::info!("the stop was taken back");
-            tokio::select! {
-                () = self.stay() => {}
-                _ = stopping.asked() => {}
-            }
         }
     }
 
@@ -412,15 +412,25 @@ impl Control {
         }
     }
 
-    /// Tells the cluster that this node stays after all. What it has handed over comes back as placement has it.
-    async fn stay(&self) {
-        let member = self.node.member();
-        let info = NodeInfo { incarnation: member.incarnation, ..self.info.clone() };
-        let leaves = |node: &ringfort_cluster::Node| node.leaving && node.info.member() == member;
-        while self.council.topology().load().nodes.get(&member.node).is_some_and(leaves) {
-            if let Err(error) = self.council.propose(Change::Admit(info.clone())).await {
-                tracing::debug!(%error, "the cluster does not know yet that this node stays");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+    /// Tells the cluster that this node stays, whenever it has heard that it leaves: a stop was taken back, and the news of
+    /// it may come late. What the node has handed over comes back as placement has it.
+    async fn stay(&self) -> Infallible {
+        let mut changes = self.council.changes();
+        loop {
+            let topology = self.council.topology().load_full();
+            let member = self.node.member();
+            let leaves = |node: &ringfort_cluster::Node| node.leaving && node.info.member() == member;
+            if topology.nodes.get(&member.node).is_some_and(leaves) {
+                let info = NodeInfo { incarnation: member.incarnation, ..self.info.clone() };
+                match self.council.propose(Change::Admit(info)).await {
+                    Ok(_) => tracing::info!("the cluster knows that this node stays"),
+                    Err(error) => {
+                        tracing::debug!(%error, "the cluster does not know yet that this node stays");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            } else if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }

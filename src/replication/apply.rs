@@ -9,15 +9,6 @@ use crate::{
     store::{Access, DATABASES, Db, Key, Locked, Shard, log},
 };
 
-/// What a record may be.
-const UNLIMITED: Limits = Limits {
-    bulk: u32::MAX as usize,
-    args: 1 << 26,
-    inline: 64 << 10,
-    frame: u32::MAX as usize,
-    authenticated: true,
-};
-
 /// Applies records, as a log holds them. The copy's own log is the caller's affair. Returns whether all could be
 /// applied; if not, the copy differs from its primary and is of no use.
 pub fn records(node: &Node, shard: &mut Shard, bytes: &[u8]) -> bool {
@@ -31,7 +22,7 @@ pub fn records(node: &Node, shard: &mut Shard, bytes: &[u8]) -> bool {
     limits.proto_max_bulk_len = u32::MAX as usize;
     let (mut parser, mut spans, mut out) = (Parser::new(), Vec::new(), Reply::default());
     for (db, record) in log::records(bytes) {
-        let parsed = parser.parse(record, &mut spans, &UNLIMITED);
+        let parsed = parser.parse(record, &mut spans, &Limits::BETWEEN_NODES);
         let (Ok(Parsed::Command { .. }), true) = (parsed, db < DATABASES) else {
             tracing::error!(shard = %shard.core.id, "a record of the log is no command; the copy is given up");
             sound = false;

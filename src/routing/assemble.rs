@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     commands::{
-        CommandError,
-        generic::carry::{APPLY, CARRY_LIMIT, FETCH, fingerprint},
+        Command, CommandError, Flags,
+        generic::carry::{APPLY, APPLY_IN_BOUNDS, CARRY_LIMIT, FETCH, fingerprint},
         scratch::{Change, Given},
     },
     store::{Key, log},
@@ -117,10 +117,12 @@ impl Router {
     fn change_next(&mut self, mut job: Box<Assembling>) {
         let Some(change) = job.changes.last() else { return self.end_job(job.asked, job.reply) };
         let before = job.values[change.key].as_deref().map(fingerprint);
-        let args = apply(&job, change.key, before, &change.effects);
+        let may_be_refused = job.changed.is_none() && job.asked.request.command.flags.has(Flags::DENYOOM);
+        let step = if may_be_refused { &APPLY_IN_BOUNDS } else { &APPLY };
+        let args = apply(step, &job, change.key, before, &change.effects);
         job.stage = Stage::Change;
         let db = job.asked.request.db;
-        self.step(Job::Assemble(job), &APPLY, db, &args);
+        self.step(Job::Assemble(job), step, db, &args);
     }
 
     pub(super) fn assemble_goes_on(&mut self, mut job: Box<Assembling>, reply: &[u8]) {
@@ -156,7 +158,7 @@ impl Router {
         let mut effects = Vec::new();
         log::put_record(&mut effects, db, [&b"DEL"[..], name].into_iter());
         effects.extend(job.values[changed.key].iter().flatten());
-        let args = apply(&job, changed.key, changed.after, &effects);
+        let args = apply(&APPLY, &job, changed.key, changed.after, &effects);
         job.stage = Stage::TakeBack;
         self.step(Job::Assemble(job), &APPLY, db, &args);
     }
@@ -174,9 +176,9 @@ impl Router {
 }
 
 /// The step that changes a key which has this fingerprint.
-fn apply(job: &Assembling, key: usize, before: Option<u64>, effects: &[u8]) -> OwnedArgs {
+fn apply(step: &Command, job: &Assembling, key: usize, before: Option<u64>, effects: &[u8]) -> OwnedArgs {
     let mut number = itoa::Buffer::new();
     let before = before.map_or("", |before| number.format(before)).as_bytes();
     let name = job.asked.request.args.as_args().at(job.keys[key]);
-    [APPLY.name.as_bytes(), name, before, effects].into_iter().collect()
+    [step.name.as_bytes(), name, before, effects].into_iter().collect()
 }

@@ -18,15 +18,6 @@ pub(super) const QUEUE_LIMIT: usize = 256 << 20;
 /// take to end.
 const LEAVING_NS: u64 = 1_000_000_000;
 
-/// What a request of a peer may be: anything that fits into a frame.
-const UNLIMITED: Limits = Limits {
-    bulk: u32::MAX as usize,
-    args: 1 << 26,
-    inline: 64 << 10,
-    frame: u32::MAX as usize,
-    authenticated: true,
-};
-
 /// The link of this loop to one peer: what is to be sent on it.
 #[derive(Debug)]
 pub struct PeerQueue {
@@ -187,8 +178,7 @@ impl Router {
     pub fn serve_peer(&mut self, conn: ConnKey, request: &frame::PeerRequest<'_>, out: &mut Vec<u8>) {
         let mut spans = Vec::new();
         let origin = Origin::Peer { conn, id: request.id };
-        // The client's own node has held it to its limits.
-        let parsed = Parser::new().parse(request.command, &mut spans, &UNLIMITED);
+        let parsed = Parser::new().parse(request.command, &mut spans, &Limits::BETWEEN_NODES);
         let Ok(Parsed::Command { .. }) = parsed else {
             return self.fail(origin, &CommandError::other("ERR a peer sent what is no command"));
         };

@@ -519,6 +519,21 @@ fn what_changes_while_values_are_brought_together_is_seen() {
 }
 
 #[test]
+fn memory_that_is_short_refuses_a_move_before_its_first_change_only() {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("rpush {source} a b"));
+    cluster.run(0, &format!("rpush {target} z"));
+    cluster.run(1, "config set maxmemory 1");
+    assert_eq!(cluster.run(0, &format!("lmove {source} {target} left right")), "$1 a ");
+    cluster.run(2, "config set maxmemory 1");
+    assert!(cluster.run(0, &format!("lmove {source} {target} left right")).starts_with("-OOM "));
+    assert_eq!(cluster.run(0, &format!("lrange {source} 0 -1")), "*1 $1 b ");
+    assert_eq!(cluster.run(0, &format!("lrange {target} 0 -1")), "*2 $1 z $1 a ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn a_node_that_is_cut_off_soon_refuses_what_waits_and_gives_up_what_others_owe() {
     let mut cluster = Cluster::new(3);
     let (mine, theirs) = (key_of(0, 0), key_of(1, 0));

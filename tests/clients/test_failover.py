@@ -154,7 +154,7 @@ def test_a_cluster_whose_nodes_are_all_told_to_stop_ends_and_comes_back(cluster)
         node.signal(signal.SIGTERM)
     assert [node.wait() for node in cluster.nodes] == [0, 0, 0]
     for node in cluster.nodes:
-        assert "not all shards could be handed over in time" not in node.logged(), node.logged()
+        assert "not all shards were handed over in time" not in node.logged(), node.logged()
     cluster.start(*cluster.nodes)
     cluster.until_settled(3)
     fill(cluster.nodes[2], "after")

@@ -411,9 +411,10 @@ fn next_ask(asks: &mut u64, about: Member, council: Stamp) -> Ask {
 mod tests {
     use super::*;
     use crate::{
-        ids::{ClusterId, Incarnation},
+        change::tests::info,
+        ids::ClusterId,
         lease::{less_drift, voters::Voters},
-        topology::{Address, NodeInfo, Settings},
+        topology::Settings,
     };
 
     const LEASE: Duration = Duration::from_millis(200);
@@ -422,35 +423,19 @@ mod tests {
         Reading { boot: BootTime(1_000_000_000_000 + millis * 1_000_000), wall_ms: millis }
     }
 
-    fn info() -> NodeInfo {
-        NodeInfo {
-            id: NodeId([1; 20]),
-            incarnation: Incarnation(1),
-            address: Address {
-                host: "127.0.0.1".into(),
-                client_port: 1,
-                cluster_port: 1,
-                admin_port: 1,
-                bus_port: 1,
-            },
-            zone: String::new(),
-            weight: 1,
-        }
-    }
-
     #[test]
     fn a_cluster_of_one_node_is_a_council_of_one_and_holds_its_lease_at_once() {
         let mut topology = Topology::unfounded();
         let found =
-            Change::Found { cluster: ClusterId([7; 20]), settings: Settings::default(), first: info() };
+            Change::Found { cluster: ClusterId([7; 20]), settings: Settings::default(), first: info(1, 1) };
         topology.apply(&found).unwrap();
         let wire = Wire::new(ClusterId([7; 20]), b"secret");
-        let mut agent = Agent::new(at(0).boot, info().member(), wire, LEASE, []);
+        let mut agent = Agent::new(at(0).boot, info(1, 1).member(), wire, LEASE, []);
         agent.adopt(at(0).boot, Arc::new(topology.clone()));
         let raft = RaftView {
             term: 1,
-            leader: Some(info().id),
-            voters: Voters { stamp: Stamp { term: 1, index: 1 }, old: vec![info().id], new: Vec::new() },
+            leader: Some(info(1, 1).id),
+            voters: Voters { stamp: Stamp { term: 1, index: 1 }, old: vec![info(1, 1).id], new: Vec::new() },
             settled: true,
         };
         agent.see_raft(at(0).boot, &raft);
@@ -458,7 +443,7 @@ mod tests {
         assert_eq!(agent.lease_until(), at(5).boot + less_drift(LEASE));
         assert_eq!(agent.outbox().datagrams().count(), 0);
         // Its death, however it came about, ends the lease and asks for a new incarnation.
-        topology.apply(&Change::End { member: info().member(), by: Verdict::Itself }).unwrap();
+        topology.apply(&Change::End { member: info(1, 1).member(), by: Verdict::Itself }).unwrap();
         agent.adopt(at(6).boot, Arc::new(topology));
         agent.turn_end(at(6));
         assert_eq!(agent.lease_until(), BootTime::NEVER);

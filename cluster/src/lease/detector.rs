@@ -12,7 +12,8 @@
 //!
 //! Which majority: that of the leader's configuration of the council (of both halves while joint), and for one lease
 //! after it adopted that, also of the configurations before. By then every majority of the old council that could
-//! still answer a beat contains a member that tells of the change.
+//! still answer a beat contains a member that tells of the change. A leader that was stopped while the council changed
+//! more than once has not seen all of these configurations: it declares nobody dead for that lease.
 //!
 //! Nobody is declared dead for nothing, see [`worth_declaring`].
 
@@ -144,13 +145,15 @@ impl Detector {
     /// The member's own log has this configuration of the council, not later than `now`.
     pub fn adopt_voters(&mut self, now: BootTime, voters: &Voters) {
         self.councils.retain(|(_, until)| *until > now);
+        let mut missed = false;
         if let Some((own, until)) = self.councils.last_mut() {
             if own.stamp == voters.stamp {
                 return;
             }
             *until = now + self.lease;
+            missed = !voters.may_follow(own);
         }
-        if self.councils.len() == MAX_COUNCILS {
+        if missed || self.councils.len() == MAX_COUNCILS {
             self.councils.clear();
             self.quiet_until = self.quiet_until.max(now + self.lease);
         }
@@ -319,10 +322,9 @@ fn orphan_timeout(settings: &Settings) -> Duration {
 mod tests {
     use super::*;
     use crate::{
-        change::Change,
+        change::{Change, tests::info},
         ids::ClusterId,
         lease::{voters::Stamp, wire::Beat},
-        topology::{Address, NodeInfo},
     };
 
     const LEASE: Duration = Duration::from_millis(200);
@@ -336,25 +338,12 @@ mod tests {
     }
 
     fn topology() -> Topology {
-        let info = |node| NodeInfo {
-            id: member(node).node,
-            incarnation: member(node).incarnation,
-            address: Address {
-                host: "127.0.0.1".into(),
-                client_port: 1,
-                cluster_port: 1,
-                admin_port: 1,
-                bus_port: 1,
-            },
-            zone: String::new(),
-            weight: 1,
-        };
         let settings = Settings { orphan_timeout_ms: 0, ..Settings::default() };
-        let found = Change::Found { cluster: ClusterId([7; 20]), settings, first: info(1) };
+        let found = Change::Found { cluster: ClusterId([7; 20]), settings, first: info(1, 1) };
         let mut topology = Topology::unfounded();
         topology.apply(&found).unwrap();
         for node in 2..=3 {
-            topology.apply(&Change::Admit(info(node))).unwrap();
+            topology.apply(&Change::Admit(info(node, 1))).unwrap();
         }
         topology
     }
@@ -451,6 +440,34 @@ mod tests {
         let mut dead = Vec::new();
         leader.detector.deaths(ms(1_020), &mut dead);
         assert_eq!(dead, [member(3)]);
+    }
+
+    #[test]
+    fn after_a_configuration_that_was_missed_nobody_is_declared_dead_for_one_lease() {
+        let council = |index, old: &[u8], new: &[u8]| {
+            let nodes = |half: &[u8]| half.iter().map(|node| member(*node).node).collect();
+            Voters { stamp: Stamp { term: 1, index }, old: nodes(old), new: nodes(new) }
+        };
+        let deaths = |leader: &mut Leader, now| {
+            let mut dead = Vec::new();
+            leader.detector.deaths(ms(now), &mut dead);
+            dead
+        };
+        let refused = || {
+            let mut leader = Leader::new();
+            for node in [1, 2] {
+                leader.detector.refusal(&leader.topology, member(node).node, member(3));
+            }
+            leader
+        };
+        let mut leader = refused();
+        leader.detector.adopt_voters(ms(1_000), &council(2, &[1, 2, 3], &[1, 2, 4]));
+        assert_eq!(deaths(&mut leader, 1_001), [member(3)]);
+        let mut leader = refused();
+        // In between there may have been a council of 4, 5, and 6, by which node 3 has a lease.
+        leader.detector.adopt_voters(ms(1_000), &council(6, &[1, 2, 4], &[]));
+        assert_eq!(deaths(&mut leader, 1_199), []);
+        assert_eq!(deaths(&mut leader, 1_200), [member(3)]);
     }
 
     #[test]

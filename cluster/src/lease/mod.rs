@@ -28,8 +28,9 @@
 //! - Beats that wait in a member's socket count: a member empties its socket before it judges a promise.
 //! - When the council changes, answers carry the member's configuration. A node counts by the newest that it has heard
 //!   of, by both halves while joint, and for one lease after the leader has adopted a configuration it needs the old
-//!   majority too. A death that one council decided is known before the next council counts: a member promises nothing
-//!   while it has not applied what its log has before the configuration before its newest.
+//!   majority too; no majority will do if it has missed a configuration. A death that one council decided is known
+//!   before the next council counts: a member promises nothing while it has not applied what its log has before the
+//!   configuration before its newest.
 //! - A refusal by a minority takes a node's lease from it with the next member that fails. So refusals wait for consents:
 //!   else a leader that is cut off, which hears nobody, would refuse all others, and keep that when it comes back.
 //! - A node that hears none of the answers has no lease, though its beats keep every promise alive. Its beats say which

@@ -351,10 +351,10 @@ impl Promiser {
 mod tests {
     use super::*;
     use crate::{
-        change::Change,
+        change::{Change, tests::info},
         ids::ClusterId,
         lease::voters::Stamp,
-        topology::{Address, NodeInfo, Settings},
+        topology::Settings,
     };
 
     const LEASE: Duration = Duration::from_millis(200);
@@ -367,32 +367,16 @@ mod tests {
         Member { node: NodeId([node; 20]), incarnation: Incarnation(incarnation) }
     }
 
-    fn info(member: Member) -> NodeInfo {
-        NodeInfo {
-            id: member.node,
-            incarnation: member.incarnation,
-            address: Address {
-                host: "127.0.0.1".into(),
-                client_port: 1,
-                cluster_port: 1,
-                admin_port: 1,
-                bus_port: 1,
-            },
-            zone: String::new(),
-            weight: 1,
-        }
-    }
-
     fn topology(members: &[Member]) -> Topology {
         let mut topology = Topology::unfounded();
         let found = Change::Found {
             cluster: ClusterId([7; 20]),
             settings: Settings::default(),
-            first: info(members[0]),
+            first: info(members[0].node.0[0], members[0].incarnation.0),
         };
         topology.apply(&found).unwrap();
         for member in &members[1..] {
-            topology.apply(&Change::Admit(info(*member))).unwrap();
+            topology.apply(&Change::Admit(info(member.node.0[0], member.incarnation.0))).unwrap();
         }
         topology
     }

@@ -49,6 +49,14 @@ impl Voters {
         })
     }
 
+    /// Whether this configuration may be the very next one after `earlier`: a change began, ended, or was given up for
+    /// another. If not, there was one in between.
+    pub fn may_follow(&self, earlier: &Self) -> bool {
+        let same = |a: &[NodeId], b: &[NodeId]| a.len() == b.len() && a.iter().all(|node| b.contains(node));
+        let ended = self.new.is_empty() && same(&self.old, &earlier.new);
+        ended || same(&self.old, &earlier.old)
+    }
+
     /// The latest instant for which a majority still vouches, if each node vouches until `until(node)`; of each half
     /// while joint.
     pub fn majority_until(&self, until: impl Fn(NodeId) -> BootTime) -> BootTime {
@@ -96,6 +104,21 @@ mod tests {
         assert!(!holds(&joint, &[1, 2]));
         assert!(holds(&joint, &[2, 3]));
         assert_eq!(joint.nodes().count(), 4);
+    }
+
+    #[test]
+    fn configurations_follow_each_other_by_one_step_of_a_change() {
+        let (three, other) = (voters(&[1, 2, 3], &[]), voters(&[1, 2, 4], &[]));
+        let joint = voters(&[1, 2, 3], &[1, 2, 4]);
+        for (earlier, later) in [(&three, &three), (&three, &joint), (&joint, &other), (&joint, &three)] {
+            assert!(later.may_follow(earlier), "{earlier:?} {later:?}");
+        }
+        let instead = voters(&[1, 2, 3], &[2, 3, 5]);
+        assert!(instead.may_follow(&joint));
+        let next = voters(&[1, 2, 4], &[4, 5, 6]);
+        for (earlier, later) in [(&three, &other), (&three, &next), (&joint, &next), (&other, &joint)] {
+            assert!(!later.may_follow(earlier), "{earlier:?} {later:?}");
+        }
     }
 
     #[test]

@@ -97,7 +97,8 @@ impl<'t> Map<'t> {
     ///
     /// A node here is primary of some slots and replica of others, which no node of Redis Cluster is. redis-py keeps
     /// one role for each node, the first that it reads: its FLUSHALL and its SCAN would then pass over a node that it
-    /// has read of as a replica. So one slot of each such node comes first, without its replicas.
+    /// has read of as a replica. So one slot of each such node comes first. Where that slot has replicas, they cannot be
+    /// named yet; the node itself takes their place, for it answers reads too, and no slot seems to lack a copy.
     pub(super) fn ranges_primaries_first(&self) -> Vec<Range> {
         let mut ranges = self.ranges();
         let replicas: BTreeSet<NodeId> = ranges.iter().flat_map(Range::readable).collect();
@@ -106,7 +107,9 @@ impl<'t> Map<'t> {
             let is_named = first.iter().any(|other| other.primary == range.primary);
             if !is_named && replicas.contains(&range.primary) {
                 let (start, end) = (*range.slots.start(), *range.slots.end());
-                first.push(Range { slots: start..=start, primary: range.primary, replicas: Vec::new() });
+                let itself = range.readable().next().map(|_| (range.primary, Health::Online));
+                let replicas = itself.into_iter().collect();
+                first.push(Range { slots: start..=start, primary: range.primary, replicas });
                 range.slots = start + 1..=end;
             }
         }
@@ -316,8 +319,8 @@ mod tests {
         assert_eq!(
             map.ranges_primaries_first(),
             [
-                Range { slots: 0..=0, primary: one, replicas: vec![] },
-                Range { slots: 8192..=8192, primary: two, replicas: vec![] },
+                Range { slots: 0..=0, primary: one, replicas: vec![online(one)] },
+                Range { slots: 8192..=8192, primary: two, replicas: vec![online(two)] },
                 Range { slots: 1..=8191, primary: one, replicas: vec![online(two)] },
                 Range { slots: 8193..=12287, primary: two, replicas: vec![online(one)] },
                 Range {

@@ -3,7 +3,7 @@
 //! Clients cannot call these. The value travels as the records that rebuild it, under its new name; its fingerprint
 //! is the hash of these, by which the source is removed only if it is still what was carried.
 
-use ringfort_protocol::{Args, Parsed, Parser};
+use ringfort_protocol::{Args, Parsed, Parser, Span};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -87,10 +87,17 @@ pub(crate) static DROP: Command = Command {
 
 /// `carry.apply key fingerprint effects`: changes a key as a command did to a copy of it, if it still has the value
 /// with this fingerprint, or none where the fingerprint is empty. Replies 1, or 0 if it has another one.
-pub(crate) static APPLY: Command = Command {
+pub(crate) static APPLY: Command = APPLY_STEP;
+
+/// The same for the first change of a command that is refused where memory is short. What follows a first change is
+/// made whatever it needs, or the command would stop half way.
+pub(crate) static APPLY_IN_BOUNDS: Command =
+    Command { name: "carry.apply-in-bounds", flags: Flags::WRITE.and(Flags::DENYOOM), ..APPLY_STEP };
+
+const APPLY_STEP: Command = Command {
     name: "carry.apply",
     arity: 4,
-    flags: Flags::WRITE.and(Flags::DENYOOM),
+    flags: Flags::WRITE,
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
         let key = cx.key(0);
@@ -132,11 +139,8 @@ pub(crate) fn replay(cx: &mut Cx<'_>, key: Key<'_>, records: &[u8]) -> Result<()
 /// The key that a record names.
 pub(crate) fn key_of(record: &[u8]) -> Result<Vec<u8>, CommandError> {
     let mut spans = Vec::new();
-    let parsed = Parser::new().parse(record, &mut spans, &Default::default());
-    let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
-    let args = Args::new(record, &spans);
-    let mut keys = commands::resolve(args)?.keys.iter().flat_map(|spec| spec.indices(args));
-    keys.next().map(|index| args.at(index).to_vec()).ok_or_else(broken)
+    let (command, args) = parse(record, &mut spans)?;
+    keys(command, args).next().map(<[u8]>::to_vec).ok_or_else(broken)
 }
 
 /// What is said of records that no node makes.
@@ -149,18 +153,28 @@ fn each(records: &[u8], key: Key<'_>, mut visit: impl FnMut(Handler, Args<'_>)) 
     let (mut spans, mut read) = (Vec::new(), 0);
     for (_, record) in log::records(records) {
         read += 5 + record.len();
-        let parsed = Parser::new().parse(record, &mut spans, &Default::default());
-        let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
-        let args = Args::new(record, &spans);
-        let command = commands::resolve(args)?;
+        let (command, args) = parse(record, &mut spans)?;
         let Run::Data(handler) = command.run else { return Err(broken()) };
-        let mut keys = command.keys.iter().flat_map(|spec| spec.indices(args)).map(|index| args.at(index));
-        if keys.next() != Some(key.bytes) || keys.next().is_some() {
+        if !keys(command, args).eq([key.bytes]) {
             return Err(broken());
         }
         visit(handler, args);
     }
     if read == records.len() { Ok(()) } else { Err(broken()) }
+}
+
+fn parse<'a>(
+    record: &'a [u8],
+    spans: &'a mut Vec<Span>,
+) -> Result<(&'static Command, Args<'a>), CommandError> {
+    let parsed = Parser::new().parse(record, spans, &Default::default());
+    let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
+    let args = Args::new(record, spans);
+    Ok((commands::resolve(args)?, args))
+}
+
+fn keys<'a>(command: &'static Command, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
+    command.keys.iter().flat_map(move |spec| spec.indices(args)).map(move |index| args.at(index))
 }
 
 #[cfg(test)]

@@ -55,5 +55,5 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 5] =
-    [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP, &carry::APPLY];
+pub(super) static INTERNAL: [&Command; 6] =
+    [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP, &carry::APPLY, &carry::APPLY_IN_BOUNDS];
