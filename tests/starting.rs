@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{fs, process::Command};
+use std::{fs, net::SocketAddr, process::Command};
 
 use support::{
     connection::Connection,
@@ -154,7 +154,19 @@ fn shutdown_hands_over_so_that_no_key_is_lost() {
     assert!(server.log().contains("this node has handed over"), "{}", server.log());
 }
 
-/// A node that stands still keeps its copies in sync in the eyes of the others for a while, and takes nothing over.
+fn status(connection: &mut Connection) -> String {
+    match call(connection, "RINGFORT STATUS") {
+        Reply::Bulk(status) => String::from_utf8(status).expect("JSON"),
+        reply => panic!("RINGFORT STATUS: {reply:?}"),
+    }
+}
+
+/// Waits until SHUTDOWN has come so far that there is something to take back.
+fn wait_until_stopping(server: &Server) {
+    wait_until("the node is about to stop", || Ok(server.log().contains("handed over first")))
+        .expect("it stops");
+}
+
 /// Whether `own` serves a shard of which nobody but `heir` has another copy.
 fn has_only_heir(connection: &mut Connection, own: &Reply, heir: &Reply) -> bool {
     let Reply::Array(groups) = call(connection, "CLUSTER SHARDS") else { return false };
@@ -169,27 +181,34 @@ fn has_only_heir(connection: &mut Connection, own: &Reply, heir: &Reply) -> bool
     })
 }
 
+/// A node that stands still keeps its copies in sync in the eyes of the others for a while. It takes over what it has
+/// all of, but not a shard that was written to since.
 #[test]
 fn shutdown_can_be_taken_back_while_shards_are_handed_over() {
     let mut server = Server::start(Kind::Cluster).expect("three nodes start");
     let (mut asking, mut other) = (connect(&server), connect(&server));
+    let ok = Reply::Simple(b"OK".to_vec());
     let third = Connection::open(server.addresses()[2], Protocol::Resp2);
     let heir = call(&mut third.expect("the node answers"), "CLUSTER MYID");
     let own = call(&mut other, "CLUSTER MYID");
-    wait_until("a shard has one heir only", || Ok(has_only_heir(&mut other, &own, &heir)))
-        .expect("placement gives it one");
+    wait_until("a shard has one heir only, and no shard is on its way", || {
+        let rests = status(&mut other).contains("\"moves_left\":0,");
+        Ok(rests && has_only_heir(&mut other, &own, &heir))
+    })
+    .expect("placement gives it one");
     server.signal(2, "STOP");
+    let door = SocketAddr::new(server.address.ip(), server.address.port() + 1_000);
+    let mut door = Connection::open(door, Protocol::Resp2).expect("the node answers");
+    let written = (0..200).filter(|n| call(&mut door, &format!("SET key:{n} x")) == ok).count();
+    assert!(written > 0, "no key is of this node");
     asking.send(&["SHUTDOWN"]).expect("it is sent");
-    let ok = Reply::Simple(b"OK".to_vec());
+    wait_until_stopping(&server);
     wait_until("the stop is taken back", || Ok(call(&mut other, "SHUTDOWN ABORT") == ok)).expect("it can be");
     server.signal(2, "CONT");
     let failed = b"ERR Errors trying to SHUTDOWN. Check logs.".to_vec();
     assert_eq!(asking.read().expect("a reply"), Reply::Error(failed));
-    wait_until("the cluster keeps the node", || {
-        let Reply::Bulk(status) = call(&mut other, "RINGFORT STATUS") else { return Ok(false) };
-        Ok(!String::from_utf8_lossy(&status).contains("leaving"))
-    })
-    .expect("it is admitted again");
+    wait_until("the cluster keeps the node", || Ok(!status(&mut other).contains("leaving")))
+        .expect("it is admitted again");
     for n in 0..200 {
         assert_eq!(call(&mut asking, &format!("SET key:{n} x")), ok);
     }
@@ -204,13 +223,11 @@ fn a_stop_that_was_taken_back_is_not_carried_out_later() {
         Server::begin(Place::free().expect("ports are free"), &peers).expect("another node starts")
     });
     let (mut asking, mut other) = (connect(&server), connect(&server));
-    wait_until("all are of the council", || {
-        let Reply::Bulk(status) = call(&mut other, "RINGFORT STATUS") else { return Ok(false) };
-        Ok(String::from_utf8_lossy(&status).matches("\"votes\":true").count() == 3)
-    })
-    .expect("they join");
+    wait_until("all are of the council", || Ok(status(&mut other).matches("\"votes\":true").count() == 3))
+        .expect("they join");
     others.iter().for_each(|node| node.signal(0, "STOP"));
     asking.send(&["SHUTDOWN"]).expect("it is sent");
+    wait_until_stopping(&server);
     let ok = Reply::Simple(b"OK".to_vec());
     wait_until("the stop is taken back", || Ok(call(&mut other, "SHUTDOWN ABORT") == ok)).expect("it can be");
     wait_until("the node has given up telling the cluster", || {

@@ -200,7 +200,7 @@ fn is_normal(name: &[u8]) -> Result<bool, CommandError> {
     if OTHER.iter().any(|other| is(name, other)) {
         return Ok(false);
     }
-    Err(CommandError::made(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))))
+    Err(CommandError::quoting("ERR Unknown client type '", name, "'"))
 }
 
 /// Which connections CLIENT KILL closes.
@@ -233,8 +233,7 @@ impl<'a> Doomed<'a> {
                 doomed.local = Some(value);
             } else if is(option, "USER") {
                 if value != USER.as_bytes() {
-                    let user = String::from_utf8_lossy(value);
-                    return Err(CommandError::made(format!("ERR No such user '{user}'")));
+                    return Err(CommandError::quoting("ERR No such user '", value, "'"));
                 }
             } else if is(option, "SKIPME") {
                 doomed.spare_me = yes_or_no(value, "YES", "NO")?;
@@ -310,12 +309,11 @@ fn get_name(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn set_info(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let option = args.at(2);
     let (is_name, is_version) = (is(option, "LIB-NAME"), is(option, "LIB-VER"));
-    let option = String::from_utf8_lossy(option);
     if !is_name && !is_version {
-        return Err(CommandError::made(format!("ERR Unrecognized option '{option}'")));
+        return Err(CommandError::quoting("ERR Unrecognized option '", option, "'"));
     }
     let text = printable_word(args.at(3)).ok_or_else(|| {
-        CommandError::made(format!("ERR {option} cannot contain spaces, newlines or special characters."))
+        CommandError::quoting("ERR ", option, " cannot contain spaces, newlines or special characters.")
     })?;
     let mut texts = cx.client.shared.texts();
     if is_name {

@@ -132,10 +132,7 @@ fn hello(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
                 name = Some(client_name(text)?);
                 at += 2;
             }
-            _ => {
-                let option = String::from_utf8_lossy(option);
-                return Err(CommandError::made(format!("ERR Syntax error in HELLO option '{option}'")));
-            }
+            _ => return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'")),
         }
     }
     if let Some((user, password)) = credentials {

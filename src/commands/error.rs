@@ -35,6 +35,9 @@ pub enum CommandError {
     /// Any other text, its code included.
     #[error("{0}")]
     Other(Cow<'static, str>),
+    /// Any other text that repeats bytes of the client, its code included.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Quoting(Vec<u8>),
 }
 
 impl CommandError {
@@ -47,4 +50,22 @@ impl CommandError {
     pub fn made(text: String) -> Self {
         Self::Other(Cow::Owned(text))
     }
+
+    /// An error whose text repeats a text of the client.
+    pub fn quoting(before: &str, text: &[u8], after: &str) -> Self {
+        Self::Quoting([before.as_bytes(), quoted(text), after.as_bytes()].concat())
+    }
+
+    /// The error reply, byte for byte.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Quoting(text) => Cow::Borrowed(text),
+            other => Cow::Owned(other.to_string().into_bytes()),
+        }
+    }
+}
+
+/// As much of a client's text as Redis repeats: up to its first zero.
+pub(super) fn quoted(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }

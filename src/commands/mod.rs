@@ -444,6 +444,9 @@ pub fn full_name(command: &'static Command) -> &'static str {
 /// Longest name of a command, in bytes.
 const LONGEST_NAME: usize = 32;
 
+/// Errors repeat so many bytes of a name that is not known.
+const QUOTED: usize = 128;
+
 /// Finds a command by its name, in any case of letters.
 pub fn find(name: &[u8]) -> Option<&'static Command> {
     let mut lower = [0; LONGEST_NAME];
@@ -460,9 +463,8 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
         let name = args.at(1);
         let is = |sub: &&Command| sub.name.as_bytes().eq_ignore_ascii_case(name);
         command = command.subcommands.iter().find(is).ok_or_else(|| {
-            let name = printable(name, 128);
-            let container = command.name.to_uppercase();
-            CommandError::made(format!("ERR unknown subcommand '{name}'. Try {container} HELP."))
+            let after = format!("'. Try {} HELP.", command.name.to_uppercase());
+            CommandError::quoting("ERR unknown subcommand '", at_most(name, QUOTED), &after)
         })?;
         if !command.takes(args.len()) {
             let container = args.at(0).to_ascii_lowercase();
@@ -486,20 +488,20 @@ pub fn resolve_for_peer(args: Args<'_>) -> Result<&'static Command, CommandError
 }
 
 fn unknown(args: Args<'_>) -> CommandError {
-    let mut text =
-        format!("ERR unknown command '{}', with args beginning with: ", printable(args.at(0), 128));
-    let mut left = 128usize;
+    let name = error::quoted(at_most(args.at(0), QUOTED));
+    let mut text = [b"ERR unknown command '", name, b"', with args beginning with: "].concat();
+    let mut left = QUOTED;
     for arg in args.iter().skip(1) {
-        let arg = printable(arg, left);
+        let arg = error::quoted(at_most(arg, left));
+        text.extend_from_slice(&[b"'", arg, b"' "].concat());
         left = left.saturating_sub(arg.len() + 3);
-        text.push_str(&format!("'{arg}' "));
         if left == 0 {
             break;
         }
     }
-    CommandError::made(text)
+    CommandError::Quoting(text)
 }
 
-fn printable(bytes: &[u8], most: usize) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+fn at_most(bytes: &[u8], most: usize) -> &[u8] {
+    &bytes[..bytes.len().min(most)]
 }

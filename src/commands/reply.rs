@@ -76,7 +76,7 @@ impl Reply {
 
     /// An error.
     pub fn error(&mut self, error: &CommandError) {
-        reply::error(&mut self.bytes, error.to_string());
+        reply::error(&mut self.bytes, error.text());
     }
 
     /// An integer.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringfort_protocol::{Args, number};
 
 use super::{
-    Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, help,
+    Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, QUOTED, Run, at_most, help,
     parse::{integer, is},
     session::{Later, SessionCx, SessionHandler},
 };
@@ -165,10 +165,9 @@ fn debug(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn unknown_form(subcommand: &[u8], container: &str) -> CommandError {
-    let subcommand = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
-    CommandError::made(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {container} HELP."
-    ))
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    let after = format!("'. Try {container} HELP.");
+    CommandError::quoting(before, at_most(subcommand, QUOTED), &after)
 }
 
 fn slowlog_get(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {

@@ -237,7 +237,7 @@ fn replicas(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> 
     let name = String::from_utf8_lossy(args.at(2));
     let topology = cx.node.topology.load();
     let node = name.parse().ok().filter(|id: &NodeId| topology.nodes.contains_key(id));
-    let node = node.ok_or_else(|| CommandError::made(format!("ERR Unknown node {name}")))?;
+    let node = node.ok_or_else(|| CommandError::quoting("ERR Unknown node ", args.at(2), ""))?;
     let map = Map::new(&topology, cx.node.id, cx.client.shared.local);
     let lines = map.replica_lines(node);
     cx.out.array(lines.len());

@@ -129,10 +129,7 @@ impl Conditions {
                 _ if is(option, "XX") => &mut conditions.xx,
                 _ if is(option, "GT") => &mut conditions.gt,
                 _ if is(option, "LT") => &mut conditions.lt,
-                _ => {
-                    let option = String::from_utf8_lossy(option);
-                    return Err(CommandError::made(format!("ERR Unsupported option {option}")));
-                }
+                _ => return Err(CommandError::quoting("ERR Unsupported option ", option, "")),
             };
             *condition = true;
         }
