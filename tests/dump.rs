@@ -20,9 +20,12 @@ struct Value {
     read: &'static str,
 }
 
+/// Makes a text of so many bytes.
+type Maker = fn(usize) -> Vec<u8>;
+
 /// Texts of different kinds: integers of all widths, words, texts around the lengths that packed collections take, and
 /// texts that can be compressed.
-fn texts() -> Vec<(&'static str, fn(usize) -> Vec<u8>)> {
+fn texts() -> Vec<(&'static str, Maker)> {
     vec![
         ("small integers", |n| n.to_string().into()),
         ("integers", |n| {

@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
                 let compressed = self.bytes(compressed)?;
                 Ok(Text::Owned(lzf::decompress(compressed, len.ok_or(Error::Format)?)?))
             }
-            SPECIAL.. => Err(Error::Format),
+            _ if first >= SPECIAL => Err(Error::Format),
             _ => {
                 let len = self.len_from(first)?;
                 self.bytes(len).map(Text::Plain)
