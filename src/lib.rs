@@ -9,7 +9,7 @@
 //! 3. Here: the router locks the shards of the keys and runs the command's handler. [`commands`] has one declaration
 //!    for each command and one file for each family. A handler sees data only through the store's interface.
 //! 4. [`store`] keeps shards: tables in hash order, entries, large objects, expiry, eviction, and each shard's log of
-//!    effects.
+//!    effects. [`dump`] writes and reads its values in the format of Redis' files.
 //! 5. Elsewhere: the request leaves a hole in the session's output, travels over a link of the [`bus`], and the reply
 //!    fills the hole.
 //! 6. What was written goes to replicas: [`replication`] copies a shard, follows its log, switches its primary.
@@ -21,9 +21,9 @@
 //!
 //! [`ops`] shows what all of these publish: metrics, health and the log, by HTTP on the admin port.
 //!
-//! Dependencies point one way: `net` → `session` → `routing` → `commands` → `store`, with `replication` beside
-//! `routing`; `tests/layering.rs` has the whole list. State machines take bytes, messages and the time as arguments; only
-//! `net`, `control`, `server` and the driver in `replication` do input and output.
+//! Dependencies point one way: `net` → `session` → `routing` → `commands` → `dump` → `store`, with `replication`
+//! beside `routing`; `tests/layering.rs` has the whole list. State machines take bytes, messages and the time as
+//! arguments; only `net`, `control`, `server` and the driver in `replication` do input and output.
 
 pub mod bus;
 pub mod cli;
@@ -31,6 +31,7 @@ pub mod clients;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod dump;
 pub mod env;
 pub mod log;
 pub mod loops;

@@ -3,7 +3,7 @@
 //! [`edit`] changes a hash of either form, [`read`] has the commands that only look, [`write`](self::write) the
 //! others.
 
-mod edit;
+pub(super) mod edit;
 mod read;
 mod write;
 

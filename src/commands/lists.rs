@@ -3,7 +3,7 @@
 //! [`edit`] changes a list of either form, [`ends`] has the commands that push and pop, [`inside`] those that look at
 //! or change what lies between.
 
-mod edit;
+pub(super) mod edit;
 mod ends;
 mod inside;
 
@@ -42,7 +42,7 @@ fn list_of(value: Option<Value<'_>>) -> Result<Option<ListRef<'_>>, CommandError
 }
 
 /// How large a small list, or a node of a large one, may be.
-fn node_limit(limits: &Limits) -> NodeLimit {
+pub(super) fn node_limit(limits: &Limits) -> NodeLimit {
     NodeLimit::new(limits.list_max_listpack_size)
 }
 

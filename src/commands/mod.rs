@@ -21,8 +21,10 @@ pub mod digest;
 pub mod dispatch;
 pub mod error;
 pub(crate) mod generic;
+mod geo;
 mod hashes;
 mod help;
+mod hyperloglog;
 mod info;
 pub mod keys;
 mod lists;
@@ -132,7 +134,9 @@ pub enum Group {
     Cluster,
     Connection,
     Generic,
+    Geo,
     Hash,
+    HyperLogLog,
     List,
     Server,
     Set,
@@ -149,7 +153,9 @@ impl Group {
             Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Generic => "generic",
+            Self::Geo => "geo",
             Self::Hash => "hash",
+            Self::HyperLogLog => "hyperloglog",
             Self::List => "list",
             Self::Server => "server",
             Self::Set => "set",
@@ -165,7 +171,9 @@ impl Group {
             Self::Connection => Acl::CONNECTION,
             Self::Generic => Acl::NONE,
             Self::Cluster | Self::Server => Acl::NONE,
+            Self::Geo => Acl::GEO,
             Self::Hash => Acl::HASH,
+            Self::HyperLogLog => Acl::HYPERLOGLOG,
             Self::List => Acl::LIST,
             Self::Set => Acl::SET,
             Self::SortedSet => Acl::SORTED_SET,
@@ -271,6 +279,10 @@ bits! {
         STRING = 7, "@string";
         /// Works on strings as bits.
         BITMAP = 8, "@bitmap";
+        /// Works on HyperLogLogs.
+        HYPERLOGLOG = 9, "@hyperloglog";
+        /// Works on positions.
+        GEO = 10, "@geo";
         /// Is about messages.
         PUBSUB = 13, "@pubsub";
         /// Administers the server.
@@ -395,10 +407,12 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         generic::COMMANDS,
         strings::COMMANDS,
         bitmaps::COMMANDS,
+        hyperloglog::COMMANDS,
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,
         zsets::COMMANDS,
+        geo::COMMANDS,
         connection::COMMANDS,
         client::COMMANDS,
         config::COMMANDS,

@@ -4,7 +4,7 @@
 //! choose some, [`algebra`] those that combine sets.
 
 mod algebra;
-mod edit;
+pub(super) mod edit;
 mod members;
 mod random;
 
@@ -41,7 +41,7 @@ fn set_of(value: Option<Value<'_>>) -> Result<Option<SetRef<'_>>, CommandError> 
 }
 
 /// The settings that decide which form a set has.
-fn set_limits(limits: &Limits) -> SetLimits {
+pub(super) fn set_limits(limits: &Limits) -> SetLimits {
     SetLimits {
         ints: limits.set_max_intset_entries,
         packed: limits.set_max_listpack_entries,

@@ -14,6 +14,7 @@ pub struct Limits {
     pub set_max_listpack_value: usize,
     pub zset_max_listpack_entries: usize,
     pub zset_max_listpack_value: usize,
+    pub hll_sparse_max_bytes: usize,
     /// The secret seed by which members of large collections are ordered.
     pub hash_seed: u64,
     /// Whether the eviction policy counts uses: OBJECT FREQ and IDLETIME ask.
@@ -32,6 +33,7 @@ impl Default for Limits {
             set_max_listpack_value: 64,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
+            hll_sparse_max_bytes: 3000,
             hash_seed: 0,
             lfu: false,
         }

@@ -165,7 +165,6 @@ const TUNING: &[&str] = &[
     "enable-protected-configs",
     "extended-redis-compatibility",
     "hide-user-data-from-log",
-    "hll-sparse-max-bytes",
     "hz",
     "ignore-warnings",
     "io-threads-do-reads",

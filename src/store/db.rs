@@ -27,7 +27,7 @@ use super::{
     evict::Access,
     key::Key,
     log::put_record,
-    shard::{Core, Place, Shard, entry_of},
+    shard::{Core, Place, Role, Shard, entry_of},
     value::{Form, Kind, Object, Value, splice_shared},
 };
 
@@ -137,6 +137,11 @@ impl<'a> Db<'a> {
         let shard = &self.locked.shards[self.locked.index(key.slot)];
         let entry = shard.entry(self.number, shard.lookup(self.number, key)?);
         (!is_over(entry.deadline(), self.now)).then_some(entry)
+    }
+
+    /// Whether any of the locked shards is a copy of another node's: what only reads must leave nothing in it then.
+    pub fn is_copy(&self) -> bool {
+        self.locked.shards.iter().any(|shard| shard.core.role == Role::Replica)
     }
 
     /// Opens a key for change. A key whose time is over is removed first.
@@ -398,6 +403,26 @@ impl<'k> Edit<'_, 'k> {
         if let Some(place) = self.place {
             self.mark();
             self.shard.set_deadline(self.db, place, deadline);
+        }
+    }
+
+    /// Lets an occupied key be one that was last used so many milliseconds ago. Under an LFU policy that is not kept.
+    pub fn set_idle(&mut self, ms: u64) {
+        if !self.access.lfu {
+            self.set_clock(self.access.idle_since(ms));
+        }
+    }
+
+    /// Lets an occupied key be one that is so much in use, on a logarithmic scale. That is kept under LFU policies only.
+    pub fn set_frequency(&mut self, frequency: u8) {
+        if self.access.lfu {
+            self.set_clock(self.access.used(frequency));
+        }
+    }
+
+    fn set_clock(&self, clock: u32) {
+        if let Some(place) = self.place {
+            self.shard.entry(self.db, place).clock.set(clock);
         }
     }
 

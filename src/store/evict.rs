@@ -100,6 +100,16 @@ impl Access {
         if self.lfu { self.minute() << 8 | u32::from(LFU_NEW) } else { self.tick() }
     }
 
+    /// The clock of an entry that was last used so many milliseconds ago.
+    pub(super) fn idle_since(&self, ms: u64) -> u32 {
+        self.tick().wrapping_sub(u32::try_from(ms / TICK_MS).unwrap_or(u32::MAX))
+    }
+
+    /// The clock of an entry that is so much in use.
+    pub(super) fn used(&self, frequency: u8) -> u32 {
+        self.minute() << 8 | u32::from(frequency)
+    }
+
     /// Marks a use.
     pub(super) fn touch(&self, clock: &Cell<u32>) {
         if self.silent {
@@ -186,6 +196,16 @@ mod tests {
         let clock = access.fresh();
         assert_eq!(Access { now: access.now + TICK_MS, ..access }.idle_ms(clock), TICK_MS);
         assert_eq!(access.idle_ms(clock), 0);
+    }
+
+    #[test]
+    fn clocks_can_be_set_to_what_they_shall_tell() {
+        let access = Access { now: 1_700_000_000_000, ..Access::default() };
+        for ms in [0, TICK_MS, 3_600_000] {
+            assert_eq!(access.idle_ms(access.idle_since(ms)), ms);
+        }
+        assert_eq!(access.idle_ms(access.idle_since(u64::MAX)), u64::from(u32::MAX) * TICK_MS);
+        assert_eq!(lfu(1_000).frequency(lfu(1_000).used(200)), 200);
     }
 
     #[test]

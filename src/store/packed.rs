@@ -355,9 +355,11 @@ fn start_of_last(bytes: &[u8]) -> usize {
 
 /// Whether bytes from elsewhere are a run that can be read without fear.
 pub fn is_well_formed(bytes: &[u8]) -> bool {
-    let Some(elements) = bytes.get(HEAD..) else {
-        return false;
-    };
+    bytes.get(HEAD..).and_then(count_well_formed).is_some_and(|found| found == count(bytes))
+}
+
+/// The number of elements in bytes from elsewhere that have no head, if they can be read without fear.
+pub fn count_well_formed(elements: &[u8]) -> Option<usize> {
     let (mut at, mut found) = (0, 0);
     while at < elements.len() {
         let rest = &elements[at..];
@@ -368,10 +370,10 @@ pub fn is_well_formed(bytes: &[u8]) -> bool {
             0xf1 => 3,
             0xf2 => 4,
             0xf4 => 9,
-            _ => return false,
+            _ => return None,
         };
         if rest.len() < head {
-            return false;
+            return None;
         }
         let text = match rest[0] {
             tag @ 0x80..=0xbf => usize::from(tag & 0x3f),
@@ -382,12 +384,12 @@ pub fn is_well_formed(bytes: &[u8]) -> bool {
         let (back, size) = back(head + text);
         let end = head + text + usize::from(size);
         if rest.get(head + text..end) != Some(&back[..usize::from(size)]) {
-            return false;
+            return None;
         }
         at += end;
         found += 1;
     }
-    found == count(bytes)
+    Some(found)
 }
 
 /// See [`iter`].

@@ -8,10 +8,12 @@
 //! | [`scan`] | SCAN |
 //! | [`databases`] | KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB |
 //! | [`object`] | OBJECT |
+//! | [`dump`] | DUMP, RESTORE |
 //! | [`carry`] | what RENAME and COPY are made of between nodes |
 
 pub(crate) mod carry;
 mod databases;
+mod dump;
 mod expire;
 mod object;
 mod presence;
@@ -48,6 +50,8 @@ pub(super) const COMMANDS: &[Command] = &[
     databases::FLUSHALL,
     databases::SWAPDB,
     object::OBJECT,
+    dump::DUMP,
+    dump::RESTORE,
 ];
 
 /// Commands that nodes send each other and clients cannot call.

@@ -33,7 +33,7 @@ fn large<R: Default>(entry: &mut Edit<'_, '_>, change: impl FnOnce(&mut Hash) ->
 }
 
 /// Gives fields values, in order; a hash that is not there is made. Returns how many fields are new.
-pub(super) fn set<'t>(
+pub(in crate::commands) fn set<'t>(
     entry: &mut Edit<'_, '_>,
     pairs: impl ExactSizeIterator<Item = (&'t [u8], &'t [u8])> + Clone,
     limits: &Limits,

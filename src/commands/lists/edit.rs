@@ -41,7 +41,7 @@ fn promote(entry: &mut Edit<'_, '_>, change: impl FnOnce(&mut List)) {
 }
 
 /// Adds elements at an end, one after the other; a list that is not there is made. Returns its length.
-pub(super) fn push<'t>(
+pub(in crate::commands) fn push<'t>(
     entry: &mut Edit<'_, '_>,
     end: End,
     texts: impl ExactSizeIterator<Item = &'t [u8]> + DoubleEndedIterator + Clone,

@@ -26,7 +26,7 @@ fn large<R: Default>(entry: &mut Edit<'_, '_>, change: impl FnOnce(&mut Set) -> 
 }
 
 /// Adds members; a set that is not there is made. Returns how many are new.
-pub(super) fn add<'t>(
+pub(in crate::commands) fn add<'t>(
     entry: &mut Edit<'_, '_>,
     texts: impl ExactSizeIterator<Item = &'t [u8]> + Clone,
     limits: &SetLimits,

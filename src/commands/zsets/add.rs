@@ -114,7 +114,8 @@ fn parse_score(text: &[u8]) -> Result<f64, CommandError> {
     parse::float(text)
 }
 
-fn add(cx: &mut Cx<'_>, args: Args<'_>, incr: bool) -> Result<Done, CommandError> {
+/// What ZADD does, or ZINCRBY.
+pub(in crate::commands) fn add(cx: &mut Cx<'_>, args: Args<'_>, incr: bool) -> Result<Done, CommandError> {
     let (options, first) = Options::parse(args, incr)?;
     // All scores are read before anything is changed; read again, a score costs less than a list of them.
     for at in (first..args.len()).step_by(2) {

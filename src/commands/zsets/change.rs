@@ -202,7 +202,7 @@ fn cut(edit: &mut Edit<'_, '_>, part: Range<usize>, count: usize, gone: usize) {
 
 /// Makes the key hold these members and nothing else, without a deadline; without members, no key. They come in the
 /// order of a sorted set.
-pub(super) fn store<'m>(
+pub(in crate::commands) fn store<'m>(
     edit: &mut Edit<'_, '_>,
     limits: &Limits,
     members: impl ExactSizeIterator<Item = (&'m [u8], f64)> + Clone,

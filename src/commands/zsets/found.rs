@@ -10,7 +10,7 @@ use crate::{
 
 /// Members with their scores; all bytes are in one piece of memory.
 #[derive(Default)]
-pub(super) struct Found {
+pub(in crate::commands) struct Found {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
@@ -29,7 +29,7 @@ impl Entry {
 }
 
 impl Found {
-    pub(super) fn push(&mut self, member: &[u8], score: f64) {
+    pub(in crate::commands) fn push(&mut self, member: &[u8], score: f64) {
         self.entries.push(Entry { start: self.bytes.len(), len: member.len(), score });
         self.bytes.extend_from_slice(member);
     }
@@ -52,7 +52,7 @@ impl Found {
     }
 
     /// Brings the entries into the order of a sorted set.
-    pub(super) fn sort(&mut self) {
+    pub(in crate::commands) fn sort(&mut self) {
         let Self { bytes, entries } = self;
         entries.sort_unstable_by(|a, b| compare((a.score, a.member(bytes)), (b.score, b.member(bytes))));
     }
@@ -64,7 +64,7 @@ impl Found {
     }
 
     /// Stores all of it, in the order of a sorted set, at a key, logs that, and replies their number.
-    pub(super) fn store(&self, edit: &mut Edit<'_, '_>, limits: &Limits) -> Done {
+    pub(in crate::commands) fn store(&self, edit: &mut Edit<'_, '_>, limits: &Limits) -> Done {
         let was = edit.value().is_some();
         change::store(edit, limits, self.iter());
         let key = edit.key().bytes;

@@ -6,7 +6,7 @@
 mod add;
 mod algebra;
 mod bounds;
-mod change;
+pub(super) mod change;
 mod found;
 mod pop;
 mod random;
@@ -17,6 +17,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::{add::add, found::Found};
 use super::{Command, CommandError, Flags, Group, KeyFlags};
 use crate::store::{Value, objects::zset::ZSetRef};
 
@@ -70,6 +71,6 @@ const DESTINATION: KeyFlags = KeyFlags::OW.and(KeyFlags::UPDATE);
 
 /// The sorted set that a key holds; `None` for one that holds nothing.
 #[inline]
-fn zset_of(value: Option<Value<'_>>) -> Result<Option<ZSetRef<'_>>, CommandError> {
+pub(super) fn zset_of(value: Option<Value<'_>>) -> Result<Option<ZSetRef<'_>>, CommandError> {
     value.map(|value| ZSetRef::of(value).ok_or(CommandError::WrongType)).transpose()
 }

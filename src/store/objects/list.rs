@@ -403,6 +403,15 @@ impl<'a> ListRef<'a> {
             .map(|element| element.value)
     }
 
+    /// The packed runs that it is made of, in order.
+    pub fn runs(self) -> impl Iterator<Item = &'a [u8]> {
+        let (small, large) = match self {
+            Self::Small(run) => (Some(run), None),
+            Self::Large(list) => (None, Some(list)),
+        };
+        small.into_iter().chain(large.into_iter().flat_map(|list| list.nodes.iter().map(Vec::as_slice)))
+    }
+
     /// The run that holds the element at `index`, its index there, and the node of a large list that it is.
     fn locate(self, index: usize) -> (&'a [u8], usize, Option<(&'a List, usize)>) {
         match self {
