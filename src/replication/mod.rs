@@ -272,6 +272,8 @@ impl Driver {
             sink.acknowledge();
             let sent = write(&stream, &sink.out)?;
             sink.out.drain(..sent);
+            // A primary that never pauses would keep everything else on this loop waiting.
+            tokio::task::yield_now().await;
         }
     }
 }
