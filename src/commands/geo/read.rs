@@ -1,11 +1,9 @@
 //! Where members are, and how far from each other.
 
-use super::{
-    READ, area,
-    hash::{Cell, Position},
-    reply_distance, reply_position, unit,
-};
-use crate::commands::{Command, CommandError, Done, Run, zsets::zset_of};
+use ringfort_protocol::Args;
+
+use super::{READ, area, hash::Cell, reply_distance, reply_position, unit};
+use crate::commands::{Command, CommandError, Cx, Done, Reply, Run, zsets::zset_of};
 
 pub(super) const GEODIST: Command = Command {
     name: "geodist",
@@ -34,16 +32,10 @@ pub(super) const GEOHASH: Command = Command {
     complexity: "O(log(N)) for each member requested, where N is the number of elements in the sorted set.",
     arity: -2,
     run: Run::Data(|cx, args| {
-        let zset = zset_of(cx.db.read(cx.keys[0]))?;
-        let members = args.slice(2..);
-        cx.out.array(members.len());
-        for member in members.iter() {
-            match zset.and_then(|zset| zset.score(member)) {
-                Some(score) => cx.out.bulk(&Cell::of_score(score).text()),
-                None => cx.out.null(),
-            }
-        }
-        Ok(Done::Read)
+        reply_cells(cx, args, |out, cell| match cell {
+            Some(cell) => out.bulk(&cell.text()),
+            None => out.null(),
+        })
     }),
     ..READ
 };
@@ -54,18 +46,26 @@ pub(super) const GEOPOS: Command = Command {
     complexity: "O(N) where N is the number of members requested.",
     arity: -2,
     run: Run::Data(|cx, args| {
-        let zset = zset_of(cx.db.read(cx.keys[0]))?;
-        let members = args.slice(2..);
-        cx.out.array(members.len());
-        for member in members.iter() {
-            let position: Option<Position> =
-                zset.and_then(|zset| zset.score(member)).map(|score| Cell::of_score(score).middle());
-            match position {
-                Some(position) => reply_position(cx.out, position),
-                None => cx.out.null_array(),
-            }
-        }
-        Ok(Done::Read)
+        reply_cells(cx, args, |out, cell| match cell {
+            Some(cell) => reply_position(out, cell.middle()),
+            None => out.null_array(),
+        })
     }),
     ..READ
 };
+
+/// Replies with an array of what `reply` writes of the cell of each member that is asked for.
+fn reply_cells(
+    cx: &mut Cx<'_>,
+    args: Args<'_>,
+    reply: impl Fn(&mut Reply, Option<Cell>),
+) -> Result<Done, CommandError> {
+    let zset = zset_of(cx.db.read(cx.keys[0]))?;
+    let members = args.slice(2..);
+    cx.out.array(members.len());
+    for member in members.iter() {
+        let score = zset.and_then(|zset| zset.score(member));
+        reply(cx.out, score.map(Cell::of_score));
+    }
+    Ok(Done::Read)
+}
