@@ -171,7 +171,8 @@ fn wait_until_stopping(server: &Server) {
 fn has_only_heir(connection: &mut Connection, own: &Reply, heir: &Reply) -> bool {
     let Reply::Array(groups) = call(connection, "CLUSTER SHARDS") else { return false };
     groups.iter().any(|group| {
-        // A group is `slots`, its ranges, `nodes`, and its nodes, the primary first; a node is pairs from its id to its health.
+        // A group is `slots`, its ranges, `nodes`, and its nodes, the primary first; a node is pairs from its id to its
+        // health.
         let Reply::Array(parts) = group else { return false };
         let Some(Reply::Array(nodes)) = parts.last() else { return false };
         let is = |node: &Reply, id: &Reply| {

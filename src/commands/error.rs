@@ -60,6 +60,7 @@ impl CommandError {
     pub fn text(&self) -> Cow<'_, [u8]> {
         match self {
             Self::Quoting(text) => Cow::Borrowed(text),
+            Self::Other(text) => Cow::Borrowed(text.as_bytes()),
             other => Cow::Owned(other.to_string().into_bytes()),
         }
     }
