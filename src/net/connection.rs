@@ -25,7 +25,7 @@ use tokio::{
     sync::Notify,
 };
 
-use super::EventLoop;
+use super::{EventLoop, READ_BUFFER};
 use crate::{
     clients::{Client, Door, Shared},
     commands::{CommandError, Reply},
@@ -283,8 +283,11 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut rea
                     Ok(len) if len > 0 => {
                         of.node.stats.bytes_in.add(len as u64);
                         // The buffer is the loop's: no other task runs between the read and this.
-                        let buffer = of.buffer.borrow();
-                        this.run(&of, &buffer[..len]);
+                        this.run(&of, &of.buffer.borrow()[..len]);
+                        if len == READ_BUFFER {
+                            // More is there already: others come first.
+                            tokio::task::yield_now().await;
+                        }
                     }
                     _ => break,
                 }

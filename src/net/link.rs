@@ -92,12 +92,12 @@ async fn receive(of: &Rc<EventLoop>, link: &Link, peer: PeerIndex, stream: &TcpS
         if closes {
             return;
         }
+        let mut more = false;
         tokio::select! {
-            ready = stream.readable() => {
-                if ready.is_err() || read(stream, of, &mut input).is_err() {
-                    return;
-                }
-            }
+            ready = stream.readable() => match ready.and_then(|()| read(stream, of, &mut input)) {
+                Ok(filled) => more = filled,
+                Err(_) => return,
+            },
             ready = stream.writable(), if owes => {
                 if ready.is_err() {
                     return;
@@ -126,24 +126,25 @@ async fn receive(of: &Rc<EventLoop>, link: &Link, peer: PeerIndex, stream: &TcpS
             return;
         }
         input.drain(..used);
+        if more {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
-/// Reads what has come. An error at the end of the stream too.
-fn read(stream: &TcpStream, of: &Rc<EventLoop>, input: &mut Vec<u8>) -> io::Result<()> {
+/// Reads what has come, up to the size of a buffer, and returns whether it was filled: then more may be there, and
+/// whoever reads gives way first, or a peer that never pauses would keep everything else on this loop waiting. The end
+/// of the stream is an error.
+fn read(stream: &TcpStream, of: &Rc<EventLoop>, input: &mut Vec<u8>) -> io::Result<bool> {
     let mut buffer = of.buffer.borrow_mut();
-    loop {
-        match stream.try_read(&mut buffer) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
-                input.extend_from_slice(&buffer[..n]);
-                if n < buffer.len() {
-                    return Ok(());
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
+    match stream.try_read(&mut buffer) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(n) => {
+            input.extend_from_slice(&buffer[..n]);
+            Ok(n == buffer.len())
         }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -209,10 +210,12 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
             break 'serve;
         }
         let owed = this.out.borrow().len();
+        let mut more = false;
         tokio::select! {
             ready = this.stream.readable(), if owed < OWED_LIMIT => {
-                if ready.is_err() || read(&this.stream, &of, &mut input).is_err() {
-                    break 'serve;
+                match ready.and_then(|()| read(&this.stream, &of, &mut input)) {
+                    Ok(filled) => more = filled,
+                    Err(_) => break 'serve,
                 }
             }
             ready = this.stream.writable(), if owed > 0 => {
@@ -251,6 +254,9 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
         input.drain(..used);
         if owes {
             of.mark(&this.dirty, this.key);
+        }
+        if more {
+            tokio::task::yield_now().await;
         }
     }
     of.peers.borrow_mut().remove(&this.key);

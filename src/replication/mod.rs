@@ -237,44 +237,45 @@ impl Driver {
 
     async fn accept(self: Rc<Self>, mut primaries: mpsc::UnboundedReceiver<std::net::TcpStream>) {
         while let Some(stream) = primaries.recv().await {
-            let this = Rc::clone(&self);
+            let node = Arc::clone(&self.node);
             tasks::local("following", async move {
-                if let Err(error) = this.follow(stream).await {
+                if let Err(error) = follow(node, stream).await {
                     tracing::debug!(%error, "a primary's connection ended");
                 }
             });
         }
     }
+}
 
-    /// Applies what a primary sends until its connection ends.
-    async fn follow(&self, stream: std::net::TcpStream) -> io::Result<()> {
-        let stream = TcpStream::from_std(stream)?;
-        let mut sink = Sink::new(Arc::clone(&self.node));
-        wire::put_hello(&mut sink.out, self.node.member());
-        let mut input = Vec::new();
-        loop {
-            tokio::select! {
-                ready = stream.readable() => {
-                    ready?;
-                    read(&stream, &mut input)?;
-                }
-                ready = stream.writable(), if !sink.out.is_empty() => ready?,
+/// Applies what a primary sends until its connection ends.
+async fn follow(node: Arc<Node>, stream: std::net::TcpStream) -> io::Result<()> {
+    let stream = TcpStream::from_std(stream)?;
+    let me = node.member();
+    let mut sink = Sink::new(node);
+    wire::put_hello(&mut sink.out, me);
+    let mut input = Vec::new();
+    loop {
+        tokio::select! {
+            ready = stream.readable() => {
+                ready?;
+                read(&stream, &mut input)?;
             }
-            let mut used = 0;
-            while let Some((message, len)) = wire::split(&input[used..]).map_err(io::Error::other)? {
-                used += len;
-                let greets = wire::hello(&message).is_some();
-                if !greets && !sink.receive(&message) {
-                    return Err(io::Error::other("a message that a primary does not send"));
-                }
-            }
-            input.drain(..used);
-            sink.acknowledge();
-            let sent = write(&stream, &sink.out)?;
-            sink.out.drain(..sent);
-            // A primary that never pauses would keep everything else on this loop waiting.
-            tokio::task::yield_now().await;
+            ready = stream.writable(), if !sink.out.is_empty() => ready?,
         }
+        let mut used = 0;
+        while let Some((message, len)) = wire::split(&input[used..]).map_err(io::Error::other)? {
+            used += len;
+            let greets = wire::hello(&message).is_some();
+            if !greets && !sink.receive(&message) {
+                return Err(io::Error::other("a message that a primary does not send"));
+            }
+        }
+        input.drain(..used);
+        sink.acknowledge();
+        let sent = write(&stream, &sink.out)?;
+        sink.out.drain(..sent);
+        // A primary that never pauses would keep everything else on this loop waiting.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -303,4 +304,59 @@ fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         }
     }
     Ok(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        io::Write,
+        net::{Shutdown, TcpListener, TcpStream},
+    };
+
+    use ringfort_cluster::{Epoch, Offset, ShardId};
+
+    use super::*;
+    use crate::node::testing;
+
+    /// A connection on which bytes are there already, as many as the system holds, and then it ends.
+    fn full() -> (TcpStream, TcpStream, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut primary = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (replica, _) = listener.accept().unwrap();
+        primary.set_nonblocking(true).unwrap();
+        replica.set_nonblocking(true).unwrap();
+        let (kind, epoch) = (wire::Kind::CopyRecords, Epoch(u64::MAX));
+        let ignored = wire::Message { kind, shard: ShardId(0), epoch, offset: Offset(0), bytes: &[0; 4096] };
+        let mut bytes = Vec::new();
+        (0..1024).for_each(|_| wire::put(&mut bytes, &ignored));
+        let mut sent = 0;
+        while let Ok(more) = primary.write(&bytes[sent % bytes.len()..]) {
+            sent += more;
+        }
+        primary.shutdown(Shutdown::Write).unwrap();
+        (primary, replica, sent)
+    }
+
+    #[test]
+    fn a_primary_that_never_pauses_leaves_turns_to_others() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+        runtime.unwrap().block_on(async {
+            let (_primary, replica, sent) = full();
+            let reads = sent / READ_BUFFER;
+            assert!(reads >= 2, "the system holds {sent} bytes, too few for this test");
+            let turns = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&turns);
+            tasks::local("others", async move {
+                loop {
+                    counted.set(counted.get() + 1);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let ended = follow(Arc::new(testing::node()), replica).await.unwrap_err();
+            assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
+            assert!(turns.get() >= reads, "{} turns in {reads} reads", turns.get());
+        });
+    }
 }
