@@ -50,5 +50,5 @@ class Table:
         parts = [f"**{self.title}**", ""]
         if self.figures:
             parts += [self.verdict(), "", *self.rows(), ""]
-        parts += [f"Not measured: {', '.join(row)}, since {reason}." for row, reason in self.reasons.items()]
+        parts += [f"- Not measured: {', '.join(row)}, since {reason}." for row, reason in self.reasons.items()]
         return "\n".join([*parts, ""] if self.reasons else parts)

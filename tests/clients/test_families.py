@@ -70,7 +70,7 @@ def test_each_case_finds_something_as_often_as_it_is_asked(server, script, famil
             script.prepare(server, data)
             for case in data.cases:
                 script.answer(server, case)
-                script.measure(server, data, case, 320)
+                script.measure(server, data, case, case.pipeline * script.TRIAL_REQUESTS)
                 script.answer(server, case)
         except script.Unknown as unknown:
             pytest.skip(str(unknown))
@@ -147,7 +147,7 @@ def test_what_was_left_out_is_named_with_its_reason():
     result = table([1.0], [1.0])
     result.leave_out("ours answers `ERR`", "stream", "10")
     assert result.is_left_out("stream", "10") and not result.is_left_out("stream", "100")
-    assert result.markdown().endswith("\n\nNot measured: stream, 10, since ours answers `ERR`.\n")
+    assert result.markdown().endswith("\n\n- Not measured: stream, 10, since ours answers `ERR`.\n")
 
 
 def test_figures_of_both_sections_have_a_place(script):
