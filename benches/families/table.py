@@ -48,7 +48,6 @@ class Table:
 
     def markdown(self):
         parts = [f"**{self.title}**", ""]
-        if self.figures:
-            parts += [self.verdict(), "", *self.rows(), ""]
+        parts += [self.verdict(), "", *self.rows(), ""] if self.figures else ["No figures.", ""]
         parts += [f"- Not measured: {', '.join(row)}, since {reason}." for row, reason in self.reasons.items()]
         return "\n".join([*parts, ""] if self.reasons else parts)
