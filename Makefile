@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults oracle cluster bless verify fix bench peers deny clean
+.PHONY: help setup run test faults oracle cluster bless verify fix bench peers families deny clean
 
 CARGO ?= cargo
 # How many random commands `make oracle` compares; `make test` compares fewer.
@@ -57,6 +57,10 @@ bench: ## Runs the micro benchmarks
 peers: setup ## Measures Ringfort and Redis side by side, and writes benches/peers/README.md (half an hour)
 	@$(CARGO) build --release --quiet
 	@exec benches/peers/run
+
+families: setup ## Measures commands of each family, and bytes per element, beside Redis (half an hour)
+	@$(CARGO) build --release --quiet
+	@exec benches/families/run
 
 deny: ## Checks licences and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

@@ -1,4 +1,4 @@
-"""Clusters of real node processes, for tests, scripts/failover and benches/peers. Python's own library only.
+"""Clusters of real node processes, for tests, scripts/failover and benches. Python's own library only.
 
 A `Cluster` starts nodes as a user would, one process each, and asks them how they are by RINGFORT STATUS: whoever
 waits, waits for a state that the nodes report. Whatever happens, `close` ends every process that was started.

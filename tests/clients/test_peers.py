@@ -8,8 +8,9 @@ import pytest
 
 from nodes import Connection
 
-PEERS = pathlib.Path(__file__).resolve().parent.parent.parent / "benches/peers"
-sys.path.insert(0, str(PEERS))
+BENCHES = pathlib.Path(__file__).resolve().parent.parent.parent / "benches"
+PEERS = BENCHES / "peers"
+sys.path.insert(0, str(BENCHES / "common"))
 import load  # noqa: E402
 
 
@@ -89,9 +90,9 @@ def test_figures_are_medians_beside_the_first_server(script):
 
 def test_figures_take_the_place_of_the_old_ones_of_their_section(script):
     text = (PEERS / "README.md").read_text()
-    once = script.put(text, "one", "figures of one run\n")
-    twice = script.put(once, "one", "figures of another\n")
+    once = script.SCRIPT.put(text, "one", "figures of one run\n")
+    twice = script.SCRIPT.put(once, "one", "figures of another\n")
     assert "of one run" in once and "of one run" not in twice and "of another" in twice
-    assert script.put(twice, "three", "third\n").count("written by") == 2
+    assert script.SCRIPT.put(twice, "three", "third\n").count("written by") == 2
     with pytest.raises(load.Failure, match="has no place"):
-        script.put(text, "two", "")
+        script.SCRIPT.put(text, "two", "")

@@ -71,7 +71,7 @@ def ringfort(name, count, executable, *arguments):
 def redis_servers(name, count, *arguments):
     """Servers that do not know of each other."""
     with contextlib.ExitStack() as stack:
-        directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfort-peers-")))
+        directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfort-redis-")))
         nodes = []
         for number in range(count):
             port, guard = free_port()

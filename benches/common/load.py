@@ -41,9 +41,9 @@ class Sample:
     cpu: float
 
 
-def run(server, requests, *arguments):
+def run(server, requests, *arguments, clients=CLIENTS):
     """Runs redis-benchmark against a server; a list of samples."""
-    command = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "-c", str(CLIENTS), "-n", str(requests),
+    command = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "-c", str(clients), "-n", str(requests),
                "--csv", *arguments]
     samples, errors, before = [], server.errors(), None
     for line in output(command):
