@@ -28,6 +28,10 @@ pub const HOLD: Duration = Duration::from_millis(100);
 /// How often the council is told again of a refusal whose incarnation the topology calls alive.
 pub const REPORT: Duration = BEAT;
 
+/// How many leases a fresh incarnation is given for its first beat: it may be admitted by its request to join, long
+/// before it has done all that it has to do at a start, on a busy machine above all.
+pub const FIRST_BEAT: u32 = 5;
+
 /// Refusals that are remembered at most; a member with so many refuses nobody else. They go when the topology on disk
 /// shows that they are settled, so this many unsettled ones mean that something else is wrong.
 pub const MAX_REFUSALS: usize = 8192;
@@ -136,11 +140,11 @@ impl Promiser {
     }
 
     /// Takes over who is alive, applied not later than `now`. That an incarnation was admitted is a sign of life like a
-    /// beat: it is promised a lease, to have the time for its first one. Who was there before this process started is
-    /// promised nothing that the quiet time does not cover.
+    /// beat: it is promised [`FIRST_BEAT`] leases, to have the time for its first one. Who was there before this process
+    /// started is promised nothing that the quiet time does not cover.
     pub fn adopt(&mut self, now: BootTime, topology: &Topology) {
         let first = self.version == Version(0);
-        let promised = if first { BootTime::NEVER } else { now + topology.settings.lease() };
+        let promised = if first { BootTime::NEVER } else { now + topology.settings.lease() * FIRST_BEAT };
         self.version = topology.version;
         self.nodes.retain(|node, _| topology.nodes.contains_key(node));
         self.held.retain(|node, _| topology.nodes.contains_key(node));
@@ -539,12 +543,12 @@ mod tests {
     }
 
     #[test]
-    fn an_incarnation_that_was_just_admitted_has_a_lease_of_time_for_its_first_beat() {
+    fn an_incarnation_that_was_just_admitted_has_some_leases_of_time_for_its_first_beat() {
         let mut promiser = promiser();
         promiser.adopt(ms(1_100), &topology(&[member(1, 1), member(2, 1), member(3, 1)]));
-        promiser.turn_began(ms(1_299));
+        promiser.turn_began(ms(2_099));
         assert!(!promiser.may_refuse(member(3, 1)));
-        promiser.turn_began(ms(1_300));
+        promiser.turn_began(ms(2_100));
         assert!(promiser.may_refuse(member(3, 1)));
     }
 
