@@ -20,6 +20,7 @@ pub mod connection;
 pub mod digest;
 pub mod dispatch;
 pub mod error;
+pub mod follow;
 pub(crate) mod generic;
 mod geo;
 mod hashes;
@@ -345,6 +346,8 @@ pub enum Run {
     Container,
     /// With the shards of its keys locked.
     Data(Handler),
+    /// The same, and it reads keys whose names it makes of what its own keys hold.
+    Following(follow::Following),
     /// Once for each shard, locked one after the other.
     EachShard(Handler),
     /// With the connection and the node, without any lock.

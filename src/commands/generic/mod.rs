@@ -9,6 +9,7 @@
 //! | [`databases`] | KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB |
 //! | [`object`] | OBJECT |
 //! | [`dump`] | DUMP, RESTORE |
+//! | [`sort`] | SORT and SORT_RO, with the [patterns](pattern) by which they find further keys |
 //! | [`carry`] | what RENAME and COPY are made of between nodes |
 
 pub(crate) mod carry;
@@ -16,11 +17,13 @@ mod databases;
 mod dump;
 mod expire;
 mod object;
+mod pattern;
 mod presence;
 pub(crate) mod rename;
 pub(crate) mod scan;
+mod sort;
 
-use super::Command;
+use super::{Command, follow};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[
@@ -52,8 +55,17 @@ pub(super) const COMMANDS: &[Command] = &[
     object::OBJECT,
     dump::DUMP,
     dump::RESTORE,
+    sort::SORT,
+    sort::SORT_RO,
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 6] =
-    [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP, &carry::APPLY, &carry::APPLY_IN_BOUNDS];
+pub(super) static INTERNAL: [&Command; 7] = [
+    &scan::PART,
+    &carry::FETCH,
+    &carry::PLACE,
+    &carry::DROP,
+    &carry::APPLY,
+    &carry::APPLY_IN_BOUNDS,
+    &follow::LOOK,
+];
