@@ -61,10 +61,12 @@ impl KeyFlags {
     pub const INSERT: Self = Self(1 << 6);
     /// Removes user data.
     pub const DELETE: Self = Self(1 << 7);
+    /// It is no key, but is routed as one.
+    pub const NOT_KEY: Self = Self(1 << 8);
     /// Whether it reads or writes depends on other arguments.
     pub const VARIABLE: Self = Self(1 << 10);
 
-    const NAMES: [(Self, &str); 9] = [
+    const NAMES: [(Self, &str); 10] = [
         (Self::RO, "RO"),
         (Self::RW, "RW"),
         (Self::OW, "OW"),
@@ -73,6 +75,7 @@ impl KeyFlags {
         (Self::UPDATE, "update"),
         (Self::INSERT, "insert"),
         (Self::DELETE, "delete"),
+        (Self::NOT_KEY, "not_key"),
         (Self::VARIABLE, "variable_flags"),
     ];
 

@@ -9,6 +9,7 @@
 //! put into the log. It never waits and knows neither nodes nor sockets. **Every effect in the log names exactly one
 //! key**, and is deterministic: relative times become deadlines, random choices become what was chosen.
 
+mod acl;
 #[cfg(test)]
 pub(crate) mod bench;
 mod bitmaps;
@@ -17,6 +18,7 @@ mod cluster;
 mod command;
 mod config;
 pub mod connection;
+mod debug;
 pub mod digest;
 pub mod dispatch;
 pub mod error;
@@ -29,6 +31,8 @@ mod hyperloglog;
 mod info;
 pub mod keys;
 mod lists;
+mod lolwut;
+mod memory;
 mod operate;
 pub mod parse;
 mod random;
@@ -40,6 +44,7 @@ mod server;
 pub mod session;
 mod sets;
 pub mod shutdown;
+mod snapshots;
 mod strings;
 mod wait;
 mod zsets;
@@ -422,6 +427,11 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         command::COMMANDS,
         info::COMMANDS,
         server::COMMANDS,
+        memory::COMMANDS,
+        debug::COMMANDS,
+        acl::COMMANDS,
+        snapshots::COMMANDS,
+        lolwut::COMMANDS,
         shutdown::COMMANDS,
         cluster::COMMANDS,
         operate::COMMANDS,

@@ -6,6 +6,7 @@
 //! | [`expire`] | EXPIRE and its like, TTL and its like, PERSIST |
 //! | [`rename`] | RENAME, RENAMENX, COPY, MOVE |
 //! | [`scan`] | SCAN |
+//! | [`clusterscan`] | CLUSTERSCAN |
 //! | [`databases`] | KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB |
 //! | [`object`] | OBJECT |
 //! | [`dump`] | DUMP, RESTORE |
@@ -13,6 +14,7 @@
 //! | [`carry`] | what RENAME and COPY are made of between nodes |
 
 pub(crate) mod carry;
+mod clusterscan;
 mod databases;
 mod dump;
 mod expire;
@@ -46,6 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
     rename::COPY,
     rename::MOVE,
     scan::SCAN,
+    clusterscan::CLUSTERSCAN,
     databases::KEYS,
     databases::RANDOMKEY,
     databases::DBSIZE,
