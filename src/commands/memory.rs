@@ -212,8 +212,18 @@ mod tests {
     use crate::{
         clients::Door,
         commands::bench::Bench,
-        node::testing::{Asker, node, put},
+        node::{
+            Node,
+            testing::{Asker, node, put},
+        },
     };
+
+    /// Brings the node's account of memory up to date.
+    fn settle(node: &Node) {
+        for id in (0..node.store.shards()).map(ringfort_cluster::ShardId) {
+            node.store.settle(&mut node.store.lock(id));
+        }
+    }
 
     #[test]
     fn memory_usage_tells_the_bytes_of_a_key() {
@@ -234,6 +244,7 @@ mod tests {
         let node = node();
         put(&node, "a");
         put(&node, "b");
+        settle(&node);
         let mut asker = Asker::new(&node, Door::Client);
         let stats = asker.run("MEMORY STATS");
         assert!(stats.starts_with("*32 $14 peak.allocated :"), "{stats}");
@@ -251,6 +262,7 @@ mod tests {
         let mut asker = Asker::new(&node, Door::Client);
         assert_eq!(asker.run("MEMORY DOCTOR"), "$30 Nothing is wrong with memory.\n ");
         put(&node, "a");
+        settle(&node);
         asker.run("CONFIG SET maxmemory 1");
         assert!(asker.run("MEMORY DOCTOR").contains("more than maxmemory allows (1)."));
     }

@@ -95,6 +95,8 @@ impl Cluster {
         let mut routers = Vec::new();
         let mut sessions = Vec::new();
         for index in 0..nodes {
+            let mut settings = crate::config::Settings::default();
+            Arc::make_mut(&mut settings.limits).hash_seed = agreed.settings.hash_seed;
             let node = Node {
                 id: id(index),
                 incarnation: AtomicU64::new(1),
@@ -103,7 +105,7 @@ impl Cluster {
                 store: Store::new(SHARDS, 7),
                 topology: Arc::new(ArcSwap::from_pointee(agreed.clone())),
                 lease: Default::default(),
-                config: Config::default(),
+                config: Config::new(settings),
                 clients: Clients::default(),
                 stats: Stats::default(),
                 memory: crate::memory::Memory::new(),
