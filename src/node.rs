@@ -42,6 +42,8 @@ pub struct Node {
     pub stats: Stats,
     /// What took it long.
     pub slowlog: SlowLog,
+    /// Whether keys whose time is over are removed though nobody uses them: as always, unless a test has said otherwise.
+    pub expires_by_itself: AtomicBool,
     /// Whether it is to end.
     pub stopping: Stopping,
     /// Counts the connections by which primaries have fed copies here.

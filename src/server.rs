@@ -191,6 +191,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         clients: Default::default(),
         stats: Default::default(),
         slowlog: Default::default(),
+        expires_by_itself: true.into(),
         stopping: Default::default(),
         sinks: Default::default(),
         acks: Default::default(),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::{Args, OwnedArgs, Parsed, Parser, Resp};
 
-use super::{Command, CommandError, Cx, Limits, Reply, Run, dispatch, find};
+use super::{Command, CommandError, Cx, Limits, Reply, Run, dispatch, find, follow::Following};
 use crate::store::{Access, Db, Edit, Key, Locked, Shard, log};
 
 /// A shard and what a command needs beside it.
@@ -70,7 +70,11 @@ impl Bench {
             out.error(&CommandError::Arity(command.name.into()));
             return out.into_bytes();
         }
-        let (Run::Data(handler) | Run::EachShard(handler)) = command.run else { panic!("no data command") };
+        let (Run::Data(handler) | Run::EachShard(handler) | Run::Following(Following { run: handler, .. })) =
+            command.run
+        else {
+            panic!("no data command")
+        };
         let keys = keys_of(command, args, self.limits.hash_seed);
         let mut guard = self.shard.lock().unwrap();
         let mut locked = [&mut *guard];

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::rebuild;
-use crate::store::{Shard, copy::Position};
+use crate::store::{Shard, Value, copy::Position};
 
 /// A hash of all entries: their databases, keys, types, elements and deadlines. Equal data has equal digests, in
 /// whatever form and order it is kept; keys whose time is over count like others. O(N) in the size of the data.
@@ -13,24 +13,37 @@ pub fn digest(shard: &Shard) -> u64 {
     shard.walk_for_copy(start, usize::MAX, |db, key, value, deadline| {
         let head =
             hash([&[db][..], key, value.kind().name().as_bytes(), &deadline.unwrap_or(0).to_le_bytes()]);
-        let mut elements = 0_u64;
-        let mut index = 0_u64;
-        rebuild::rebuild(key, value, &mut |command| {
-            let (step, ordered) = match command[0] {
-                b"HSET" | b"ZADD" => (2, false),
-                b"SADD" => (1, false),
-                _ => (1, true),
-            };
-            for element in command[2..].chunks(step) {
-                let place = if ordered { index } else { 0 }.to_le_bytes();
-                index += 1;
-                let of_element = element.iter().copied().chain([&place[..]]);
-                elements = elements.wrapping_add(hash(of_element));
-            }
-        });
+        let (elements, index) = elements(value);
         sum = sum.wrapping_add(xxh3_64(&[head, elements, index].map(u64::to_le_bytes).concat()));
     });
     sum
+}
+
+/// A hash of the type and the elements of a value, likewise.
+pub fn value(value: Value<'_>) -> u64 {
+    let (elements, count) = elements(value);
+    let numbers = [elements, count].map(u64::to_le_bytes).concat();
+    hash([value.kind().name().as_bytes(), &numbers])
+}
+
+/// The sum of the hashes of all elements, and how many there are.
+fn elements(value: Value<'_>) -> (u64, u64) {
+    let mut elements = 0_u64;
+    let mut index = 0_u64;
+    rebuild::rebuild(b"", value, &mut |command| {
+        let (step, ordered) = match command[0] {
+            b"HSET" | b"ZADD" => (2, false),
+            b"SADD" => (1, false),
+            _ => (1, true),
+        };
+        for element in command[2..].chunks(step) {
+            let place = if ordered { index } else { 0 }.to_le_bytes();
+            index += 1;
+            let of_element = element.iter().copied().chain([&place[..]]);
+            elements = elements.wrapping_add(hash(of_element));
+        }
+    });
+    (elements, index)
 }
 
 /// A hash of several texts, each told from the next.

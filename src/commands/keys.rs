@@ -20,6 +20,10 @@ pub enum Begin {
     Index(u8),
     /// Behind this word, which is looked for from this argument on (negative: from the end, backwards).
     Keyword(&'static str, i8),
+    /// Behind this option, which stands from argument 2 on among others that have so many values; the last one counts.
+    Option(&'static str, &'static [(&'static str, u8)]),
+    /// Not among the arguments: names are made of what other keys hold.
+    InData,
 }
 
 /// How keys are found from where the search begins.
@@ -57,10 +61,12 @@ impl KeyFlags {
     pub const INSERT: Self = Self(1 << 6);
     /// Removes user data.
     pub const DELETE: Self = Self(1 << 7);
+    /// It is no key, but is routed as one.
+    pub const NOT_KEY: Self = Self(1 << 8);
     /// Whether it reads or writes depends on other arguments.
     pub const VARIABLE: Self = Self(1 << 10);
 
-    const NAMES: [(Self, &str); 9] = [
+    const NAMES: [(Self, &str); 10] = [
         (Self::RO, "RO"),
         (Self::RW, "RW"),
         (Self::OW, "OW"),
@@ -69,6 +75,7 @@ impl KeyFlags {
         (Self::UPDATE, "update"),
         (Self::INSERT, "insert"),
         (Self::DELETE, "delete"),
+        (Self::NOT_KEY, "not_key"),
         (Self::VARIABLE, "variable_flags"),
     ];
 
@@ -129,6 +136,8 @@ impl KeySpec {
                     }
                 }
             }
+            Begin::Option(word, options) => option(args, word, options)?,
+            Begin::InData => return None,
         };
         let (first, last, step) = match self.find {
             Find::Range { last, step } => {
@@ -146,4 +155,17 @@ impl KeySpec {
         };
         (first <= last && last < args.len()).then_some((first, last, step))
     }
+}
+
+/// Where the value of the last option of this name is.
+fn option(args: Args<'_>, word: &str, options: &[(&str, u8)]) -> Option<usize> {
+    let (mut at, mut found) = (2, None);
+    while let Some(arg) = args.get(at) {
+        let option = options.iter().find(|option| arg.eq_ignore_ascii_case(option.0.as_bytes()));
+        if option.is_some_and(|option| option.0 == word) && at + 1 < args.len() {
+            found = Some(at + 1);
+        }
+        at += 1 + option.map_or(0, |option| usize::from(option.1));
+    }
+    found
 }

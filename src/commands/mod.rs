@@ -9,6 +9,7 @@
 //! put into the log. It never waits and knows neither nodes nor sockets. **Every effect in the log names exactly one
 //! key**, and is deterministic: relative times become deadlines, random choices become what was chosen.
 
+mod acl;
 #[cfg(test)]
 pub(crate) mod bench;
 mod bitmaps;
@@ -17,9 +18,11 @@ mod cluster;
 mod command;
 mod config;
 pub mod connection;
+mod debug;
 pub mod digest;
 pub mod dispatch;
 pub mod error;
+pub mod follow;
 pub(crate) mod generic;
 mod geo;
 mod hashes;
@@ -28,6 +31,8 @@ mod hyperloglog;
 mod info;
 pub mod keys;
 mod lists;
+mod lolwut;
+mod memory;
 mod operate;
 pub mod parse;
 mod random;
@@ -39,6 +44,7 @@ mod server;
 pub mod session;
 mod sets;
 pub mod shutdown;
+mod snapshots;
 mod strings;
 mod wait;
 mod zsets;
@@ -345,6 +351,8 @@ pub enum Run {
     Container,
     /// With the shards of its keys locked.
     Data(Handler),
+    /// The same, and it reads keys whose names it makes of what its own keys hold.
+    Following(follow::Following),
     /// Once for each shard, locked one after the other.
     EachShard(Handler),
     /// With the connection and the node, without any lock.
@@ -419,6 +427,11 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         command::COMMANDS,
         info::COMMANDS,
         server::COMMANDS,
+        memory::COMMANDS,
+        debug::COMMANDS,
+        acl::COMMANDS,
+        snapshots::COMMANDS,
+        lolwut::COMMANDS,
         shutdown::COMMANDS,
         cluster::COMMANDS,
         operate::COMMANDS,

@@ -22,21 +22,36 @@ pub(super) struct Options<'a> {
     kind: Option<&'a [u8]>,
     /// How many elements to look at.
     pub(super) count: usize,
+    /// The one slot whose keys are wanted.
+    pub(super) slot: Option<u16>,
+}
+
+/// What is scanned: this decides which options there are.
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    Elements,
+    Keys,
+    Slots,
 }
 
 impl<'a> Options<'a> {
     /// Reads `[MATCH pattern] [COUNT count]`.
     pub(super) fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        Self::read(args, false)
+        Self::read(args, What::Elements)
     }
 
     /// Reads `[MATCH pattern] [COUNT count] [TYPE type]`.
     pub(super) fn parse_for_keys(args: Args<'a>) -> Result<Self, CommandError> {
-        Self::read(args, true)
+        Self::read(args, What::Keys)
     }
 
-    fn read(args: Args<'a>, of_keys: bool) -> Result<Self, CommandError> {
-        let mut options = Self { pattern: None, kind: None, count: COUNT };
+    /// Reads `[MATCH pattern] [COUNT count] [TYPE type] [SLOT slot]`.
+    pub(super) fn parse_for_slots(args: Args<'a>) -> Result<Self, CommandError> {
+        Self::read(args, What::Slots)
+    }
+
+    fn read(args: Args<'a>, what: What) -> Result<Self, CommandError> {
+        let mut options = Self { pattern: None, kind: None, count: COUNT, slot: None };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
             let value = rest.next().ok_or(CommandError::Syntax)?;
@@ -48,8 +63,10 @@ impl<'a> Options<'a> {
                 }
             } else if parse::is(option, "MATCH") {
                 options.pattern = Some(value).filter(|pattern| *pattern != b"*");
-            } else if of_keys && parse::is(option, "TYPE") {
+            } else if what != What::Elements && parse::is(option, "TYPE") {
                 options.kind = Some(value);
+            } else if what == What::Slots && options.slot.is_none() && parse::is(option, "SLOT") {
+                options.slot = Some(slot_number(value)?);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -70,6 +87,12 @@ impl<'a> Options<'a> {
     fn matches(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name, Case::Sensitive))
     }
+}
+
+fn slot_number(arg: &[u8]) -> Result<u16, CommandError> {
+    let slot = parse::integer(arg).ok().and_then(|number| u16::try_from(number).ok());
+    let invalid = CommandError::other("ERR Invalid or out of range slot");
+    slot.filter(|slot| *slot < ringfort_protocol::SLOTS).ok_or(invalid)
 }
 
 /// Reads a cursor of a collection. `None` if it is none that was ever given: it stands behind the last element.

@@ -9,6 +9,7 @@ use ringfort_protocol::{Args, Resp};
 
 use super::{
     Command, CommandError, Cx, Limits, Reply, Run, dispatch,
+    follow::{Following, Visitor},
     generic::carry::{self, fingerprint},
 };
 use crate::store::{Access, Db, Key, Locked, Shard, log};
@@ -70,6 +71,26 @@ impl Scratch {
     /// Runs a command of data.
     pub(crate) fn run(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
         let outcome = self.run_and_leave(given);
+        self.clear(given);
+        outcome
+    }
+
+    /// Passes to `visit` what a command wants to read beyond its keys.
+    pub(crate) fn find(
+        &mut self,
+        given: &Given<'_>,
+        following: &Following,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), CommandError> {
+        let found = self.replay(given).and_then(|()| {
+            let keys = keys(given);
+            self.with(given, &keys, &mut Reply::default(), |cx| (following.find)(cx, given.args, visit))
+        });
+        self.clear(given);
+        found
+    }
+
+    fn clear(&mut self, given: &Given<'_>) {
         let mut locked = [&mut self.0];
         let mut db = Db::new(Locked::new(&mut locked, SLOTS), given.db, 0, given.access);
         for (key, _) in given.values {
@@ -77,25 +98,27 @@ impl Scratch {
         }
         self.0.core.drop_now();
         self.0.core.log.restart(Offset(0));
-        outcome
     }
 
-    fn run_and_leave(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
-        let Run::Data(handler) = given.command.run else {
-            return Err(CommandError::other("ERR the command does not work on keys"));
-        };
-        let (args, seed) = (given.args, given.hash_seed);
+    /// Gives its keys the values that they are to have.
+    fn replay(&mut self, given: &Given<'_>) -> Result<(), CommandError> {
         for (key, records) in given.values {
             if let Some(records) = records {
                 let keys = &[*key];
                 self.with(given, keys, &mut Reply::default(), |cx| carry::replay(cx, *key, records))?;
             }
         }
+        Ok(())
+    }
+
+    fn run_and_leave(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
+        let (Run::Data(handler) | Run::Following(Following { run: handler, .. })) = given.command.run else {
+            return Err(CommandError::other("ERR the command does not work on keys"));
+        };
+        self.replay(given)?;
         let begin = self.0.core.log.end();
-        let indices = given.command.keys.iter().flat_map(|spec| spec.indices(args));
-        let keys: Vec<Key<'_>> = indices.map(|index| Key::new(args.at(index), seed)).collect();
         let mut reply = Reply::new(given.resp);
-        self.with(given, &keys, &mut reply, |cx| dispatch::run(handler, cx, args));
+        self.with(given, &keys(given), &mut reply, |cx| dispatch::run(handler, cx, given.args));
         let log = self.0.core.log.read(begin, usize::MAX).unwrap_or_default();
         Ok(Outcome { reply: reply.into_bytes(), changes: self.changes(given, &log)? })
     }
@@ -132,4 +155,10 @@ impl Scratch {
         let db = Db::new(Locked::new(&mut locked, SLOTS), given.db, given.access.now, given.access);
         work(&mut Cx { db, keys, out, random: given.random, limits: given.limits })
     }
+}
+
+/// The keys of a command, in the order of its arguments.
+fn keys<'a>(given: &Given<'a>) -> Vec<Key<'a>> {
+    let indices = given.command.keys.iter().flat_map(|spec| spec.indices(given.args));
+    indices.map(|index| Key::new(given.args.at(index), given.hash_seed)).collect()
 }

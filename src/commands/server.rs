@@ -1,17 +1,14 @@
-//! The server: its clock, its role, its slow log, the size of values, and a way to hold a connection up.
-
-use std::time::Duration;
+//! The server: its clock, its role, its slow log.
 
 use ringfort_protocol::{Args, number};
 
 use super::{
-    Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, QUOTED, Run, at_most, help,
-    parse::{integer, is},
-    session::{Later, SessionCx, SessionHandler},
+    Command, CommandError, Flags, Group, QUOTED, Run, at_most, help,
+    session::{SessionCx, SessionHandler},
 };
 
 /// The family.
-pub(super) const COMMANDS: &[Command] = &[TIME, ROLE, DEBUG, SLOWLOG, MEMORY];
+pub(super) const COMMANDS: &[Command] = &[TIME, ROLE, SLOWLOG];
 
 const TIME: Command = Command {
     name: "time",
@@ -36,18 +33,7 @@ const ROLE: Command = Command {
     ..Command::BASE
 };
 
-const DEBUG: Command = Command {
-    name: "debug",
-    summary: "Helps to test clients: SLEEP seconds",
-    group: Group::Server,
-    complexity: "Depends on subcommand.",
-    arity: -2,
-    flags: ADMIN.and(Flags::NOSCRIPT),
-    run: Run::Session(debug),
-    ..Command::BASE
-};
-
-const ADMIN: Flags = Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE);
+pub(super) const ADMIN: Flags = Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE);
 
 const SLOWLOG: Command = Command {
     name: "slowlog",
@@ -89,39 +75,6 @@ const SLOWLOG_HELP: &[&str] = &[
     "    Forget all entries.",
 ];
 
-const MEMORY: Command = Command {
-    name: "memory",
-    summary: "Commands about memory",
-    group: Group::Server,
-    since: "4.0.0",
-    complexity: "Depends on subcommand.",
-    arity: -2,
-    subcommands: &[
-        Command {
-            name: "usage",
-            summary: "Tells how many bytes a key and its value take",
-            group: Group::Server,
-            since: "4.0.0",
-            complexity: "O(1)",
-            arity: -3,
-            flags: Flags::READONLY,
-            keys: &[KeySpec::at(2, KeyFlags::RO)],
-            run: Run::Data(memory_usage),
-            ..Command::BASE
-        },
-        help::help(Group::Server, "4.0.0", |cx, _| {
-            help::write(cx, "MEMORY", MEMORY_HELP);
-            Ok(())
-        }),
-    ],
-    ..Command::BASE
-};
-
-const MEMORY_HELP: &[&str] = &[
-    "USAGE <key> [SAMPLES <count>]",
-    "    Tell how many bytes <key> and its value take. The store keeps count, so no sample is taken.",
-];
-
 fn time(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let micros = cx.node.clock.wall_micros();
     cx.out.array(2);
@@ -139,32 +92,7 @@ fn role(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The longest DEBUG SLEEP.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
-
-fn debug(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let subcommand = args.at(1);
-    if is(subcommand, "SLEEP") && args.len() == 3 {
-        // Redis takes what begins with a number, and 0 for the rest.
-        let seconds = number::parse_f64(args.at(2)).unwrap_or(0.0).max(0.0);
-        let time = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
-        if time.is_zero() {
-            cx.out.ok();
-        } else {
-            cx.later = Some(Later::Sleep(time));
-        }
-        return Ok(());
-    }
-    if is(subcommand, "HELP") && args.len() == 2 {
-        let lines =
-            ["SLEEP <seconds>", "    Hold this connection up for <seconds>; others are served meanwhile."];
-        help::write(cx, "DEBUG", &lines);
-        return Ok(());
-    }
-    Err(unknown_form(subcommand, "DEBUG"))
-}
-
-fn unknown_form(subcommand: &[u8], container: &str) -> CommandError {
+pub(super) fn unknown_form(subcommand: &[u8], container: &str) -> CommandError {
     let before = "ERR unknown subcommand or wrong number of arguments for '";
     let after = format!("'. Try {container} HELP.");
     CommandError::quoting(before, at_most(subcommand, QUOTED), &after)
@@ -206,48 +134,13 @@ fn slowlog_reset(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError
     Ok(())
 }
 
-fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
-    let mut at = 3;
-    while let Some(option) = args.get(at) {
-        let Some(value) = args.get(at + 1).filter(|_| is(option, "SAMPLES")) else {
-            return Err(CommandError::Syntax);
-        };
-        if integer(value)? < 0 {
-            return Err(CommandError::Syntax);
-        }
-        at += 2;
-    }
-    match cx.db.inspect(cx.key(0)) {
-        Some(entry) => cx.out.count(entry.heap_bytes()),
-        None => cx.out.null(),
-    }
-    Ok(Done::Read)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{
         clients::Door,
-        commands::bench::Bench,
         node::testing::{Asker, node},
         slowlog::{Entry, kept},
     };
-
-    #[test]
-    fn a_sleep_holds_up_its_own_connection_only() {
-        let node = node();
-        let mut asker = Asker::new(&node, Door::Client);
-        assert_eq!(asker.run("DEBUG SLEEP 0"), "+OK ");
-        assert_eq!(asker.run("DEBUG SLEEP 0.5"), "");
-        assert_eq!(asker.later, Some(Later::Sleep(Duration::from_millis(500))));
-        asker.run("DEBUG SLEEP inf");
-        assert_eq!(asker.later, Some(Later::Sleep(LONGEST_SLEEP)));
-        assert_eq!(
-            asker.run("DEBUG SEGFAULT"),
-            "-ERR unknown subcommand or wrong number of arguments for 'SEGFAULT'. Try DEBUG HELP. "
-        );
-    }
 
     #[test]
     fn slow_commands_are_told_newest_first() {
@@ -274,19 +167,5 @@ mod tests {
         let mut asker = Asker::new(&node, Door::Client);
         assert_eq!(asker.run("TIME"), "*2 $10 1700000000 $1 0 ");
         assert_eq!(asker.run("ROLE"), "*3 $6 master :0 *0 ");
-    }
-
-    #[test]
-    fn memory_usage_tells_the_bytes_of_a_key() {
-        let mut bench = Bench::new();
-        assert_eq!(bench.run("memory usage k"), "$-1 ");
-        bench.run("append k abc");
-        let small: usize = bench.run("memory usage k")[1..].trim().parse().unwrap();
-        bench.run(&format!("append k {}", "x".repeat(1_000)));
-        let large: usize = bench.run("memory usage k samples 0")[1..].trim().parse().unwrap();
-        assert!(large >= small + 1_000);
-        assert_eq!(bench.run("memory usage k samples"), "-ERR syntax error ");
-        assert_eq!(bench.run("memory usage k samples x"), "-ERR value is not an integer or out of range ");
-        assert_eq!(bench.run("memory usage k samples -1"), "-ERR syntax error ");
     }
 }

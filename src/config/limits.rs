@@ -15,7 +15,7 @@ pub struct Limits {
     pub zset_max_listpack_entries: usize,
     pub zset_max_listpack_value: usize,
     pub hll_sparse_max_bytes: usize,
-    /// The secret seed by which members of large collections are ordered.
+    /// The cluster's secret seed, by which keys and members of large collections are ordered.
     pub hash_seed: u64,
     /// Whether the eviction policy counts uses: OBJECT FREQ and IDLETIME ask.
     pub lfu: bool,

@@ -83,6 +83,7 @@ pub(crate) fn node() -> Node {
         stats: Default::default(),
         memory: crate::memory::Memory::new(),
         slowlog: Default::default(),
+        expires_by_itself: true.into(),
         stopping: Default::default(),
         sinks: Default::default(),
         acks: Default::default(),

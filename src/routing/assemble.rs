@@ -5,8 +5,13 @@
 //! owner, if the key still has the value that was fetched; if not, all begins anew. A move between two keys changes the
 //! last key first, so that a node which fails in between leaves an element at both rather than at none; where the other
 //! key has changed meanwhile, the first change is taken back.
+//!
+//! Where a command reads keys that it finds by the values of its own ([`follow`](crate::commands::follow)), these are
+//! made of the copies, and what they hold is fetched next, as often as it takes.
 
-use ringfort_protocol::OwnedArgs;
+use std::collections::HashSet;
+
+use ringfort_protocol::{OwnedArgs, elements};
 
 use super::{
     Origin, Request, Router,
@@ -14,15 +19,27 @@ use super::{
 };
 use crate::{
     commands::{
-        Command, CommandError, Flags,
+        Command, CommandError, Flags, Run,
+        follow::LOOK,
         generic::carry::{APPLY, APPLY_IN_BOUNDS, CARRY_LIMIT, FETCH, fingerprint},
-        scratch::{Change, Given},
+        scratch::{Change, Given, Scratch},
     },
     store::{Key, log},
 };
 
 /// How often a command is run anew because its keys change meanwhile, before it is given up.
 const ATTEMPTS: u8 = 8;
+
+/// Keys that are asked for at a time, of those that a command has found.
+const LOOKS: usize = 1024;
+
+/// Bytes of their names, likewise: far below what a request to another node may have.
+const LOOK_BYTES: usize = 4 << 20;
+
+const TOO_LARGE: CommandError = CommandError::other(
+    "ERR The values are too large to be brought together from several nodes; give their keys a common hash tag, as in \
+     {tag}key",
+);
 
 /// A command whose values are on their way.
 #[derive(Debug)]
@@ -32,6 +49,11 @@ pub(super) struct Assembling {
     keys: Vec<usize>,
     /// Of the first of them, the records that rebuild their values, if they have any.
     values: Vec<Option<Vec<u8>>>,
+    /// What it wants beyond them, as arguments of [`LOOK`], once that is known.
+    wanted: Option<Vec<[Vec<u8>; 2]>>,
+    /// Of the first of these, the records likewise.
+    found: Vec<Option<Vec<u8>>>,
+    found_bytes: usize,
     /// Once it has run: its reply, and what is still to be changed, the next one last.
     reply: Vec<u8>,
     changes: Vec<Change>,
@@ -44,6 +66,8 @@ pub(super) struct Assembling {
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Fetch,
+    /// For so many at a time.
+    Look(usize),
     Change,
     TakeBack,
 }
@@ -54,13 +78,16 @@ impl Router {
         let args = request.args;
         let indices = request.command.keys.iter().flat_map(|spec| spec.indices(args));
         let mut distinct: Vec<usize> = Vec::with_capacity(keys.len());
-        let mut seen = std::collections::HashSet::with_capacity(keys.len());
+        let mut seen = HashSet::with_capacity(keys.len());
         distinct.extend(indices.filter(|index| seen.insert(args.at(*index))));
         let asked = self.take_on(origin, request);
         self.fetch_next(Box::new(Assembling {
             asked,
             keys: distinct,
             values: Vec::new(),
+            wanted: None,
+            found: Vec::new(),
+            found_bytes: 0,
             reply: Vec::new(),
             changes: Vec::new(),
             changed: None,
@@ -71,42 +98,101 @@ impl Router {
 
     fn fetch_next(&mut self, mut job: Box<Assembling>) {
         job.stage = Stage::Fetch;
-        let Some(index) = job.keys.get(job.values.len()) else { return self.run_on_copies(job) };
+        let Some(index) = job.keys.get(job.values.len()) else { return self.look_next(job) };
         let key = job.asked.request.args.as_args().at(*index);
         let args: OwnedArgs = [FETCH.name.as_bytes(), key, key].into_iter().collect();
         let db = job.asked.request.db;
         self.step(Job::Assemble(job), &FETCH, db, &args);
     }
 
-    fn run_on_copies(&mut self, mut job: Box<Assembling>) {
-        let bytes: usize = job.values.iter().flatten().map(Vec::len).sum();
-        if bytes > CARRY_LIMIT {
-            let text = "ERR The values are too large to be brought together from several nodes; give their keys a \
-                        common hash tag, as in {tag}key";
-            return self.fail_job(job.asked, &CommandError::other(text));
+    /// Fetches more of what the command has found, or runs it.
+    fn look_next(&mut self, mut job: Box<Assembling>) {
+        let wanted = match job.wanted.take() {
+            Some(wanted) => wanted,
+            None => match self.wanted(&mut job) {
+                Err(error) => return self.fail_job(job.asked, &error),
+                Ok(wanted) => wanted,
+            },
+        };
+        let (mut args, mut count, mut bytes) = (OwnedArgs::default(), 0, 0);
+        args.push(LOOK.name.as_bytes());
+        for look in wanted[job.found.len()..].iter().take(LOOKS) {
+            bytes += look.iter().map(Vec::len).sum::<usize>();
+            if count > 0 && bytes > LOOK_BYTES {
+                break;
+            }
+            look.iter().for_each(|arg| args.push(arg));
+            count += 1;
         }
+        job.wanted = Some(wanted);
+        if count == 0 {
+            return self.run_on_copies(job);
+        }
+        job.stage = Stage::Look(count);
+        let db = job.asked.request.db;
+        self.step(Job::Assemble(job), &LOOK, db, &args);
+    }
+
+    /// What a command wants to read beyond its keys, each once.
+    fn wanted(&mut self, job: &mut Assembling) -> Result<Vec<[Vec<u8>; 2]>, CommandError> {
+        let Run::Following(following) = job.asked.request.command.run else { return Ok(Vec::new()) };
+        let own: Vec<Vec<u8>> = {
+            let args = job.asked.request.args.as_args();
+            job.keys.iter().map(|index| args.at(*index).to_vec()).collect()
+        };
+        let (mut seen, mut wanted, mut bytes) = (HashSet::new(), Vec::new(), 0);
+        self.on_copies(job, |scratch, given| {
+            scratch.find(given, &following, &mut |want| {
+                let args = want.args();
+                if own.iter().all(|key| key != want.key) && seen.insert(args.clone()) {
+                    bytes += want.key.len() + size_of_val(&args);
+                    wanted.push(args);
+                }
+                bytes <= CARRY_LIMIT
+            })
+        })?;
+        if bytes > CARRY_LIMIT { Err(TOO_LARGE) } else { Ok(wanted) }
+    }
+
+    /// Does something with the command and all that was fetched for it.
+    fn on_copies<R>(&mut self, job: &mut Assembling, work: impl FnOnce(&mut Scratch, &Given<'_>) -> R) -> R {
         let mut scratch = self.scratch.take().unwrap_or_default();
         let request = job.asked.request.as_request();
         let seed = self.node.store.hash_seed;
-        let keys = job.keys.iter().map(|index| Key::new(request.args.at(*index), seed));
-        let values: Vec<_> = keys.zip(std::mem::take(&mut job.values)).collect();
-        let outcome = scratch.run(&Given {
-            command: request.command,
-            args: request.args,
-            db: request.db,
-            resp: request.resp,
-            values: &values,
-            access: self.access(&request),
-            limits: &self.settings.limits,
-            hash_seed: seed,
-            random: self.dice.roll(),
-        });
+        let own = job.keys.iter().map(|index| request.args.at(*index));
+        let own = own.zip(std::mem::take(&mut job.values));
+        let names = job.wanted.iter().flatten().map(|[key, _]| key.as_slice());
+        let found = names.zip(std::mem::take(&mut job.found));
+        let values: Vec<_> = own.chain(found).map(|(name, value)| (Key::new(name, seed), value)).collect();
+        let result = work(
+            &mut scratch,
+            &Given {
+                command: request.command,
+                args: request.args,
+                db: request.db,
+                resp: request.resp,
+                values: &values,
+                access: self.access(&request),
+                limits: &self.settings.limits,
+                hash_seed: seed,
+                random: self.dice.roll(),
+            },
+        );
         self.scratch = Some(scratch);
-        let values = values.into_iter().map(|(_, value)| value).collect();
-        match outcome {
+        let mut values = values.into_iter().map(|(_, value)| value);
+        job.values = values.by_ref().take(job.keys.len()).collect();
+        job.found = values.collect();
+        result
+    }
+
+    fn run_on_copies(&mut self, mut job: Box<Assembling>) {
+        let bytes: usize = job.values.iter().flatten().map(Vec::len).sum();
+        if bytes + job.found_bytes > CARRY_LIMIT {
+            return self.fail_job(job.asked, &TOO_LARGE);
+        }
+        match self.on_copies(&mut job, Scratch::run) {
             Err(error) => self.fail_job(job.asked, &error),
             Ok(outcome) => {
-                job.values = values;
                 (job.reply, job.changes) = (outcome.reply, outcome.changes);
                 job.changes.sort_by_key(|change| change.key);
                 self.change_next(job);
@@ -135,6 +221,19 @@ impl Router {
                 let Some(records) = body(reply) else { return self.fail_job(job.asked, &NONSENSE) };
                 job.values.push(Some(records.to_vec()));
                 self.fetch_next(job);
+            }
+            (Stage::Look(count), _) => {
+                let before = job.found.len();
+                job.found
+                    .extend(elements(reply).into_iter().flatten().map(|one| body(one).map(<[u8]>::to_vec)));
+                if job.found.len() != before + count {
+                    return self.fail_job(job.asked, &NONSENSE);
+                }
+                job.found_bytes += job.found[before..].iter().flatten().map(Vec::len).sum::<usize>();
+                if job.found_bytes > CARRY_LIMIT {
+                    return self.fail_job(job.asked, &TOO_LARGE);
+                }
+                self.look_next(job);
             }
             (Stage::Change, b":1\r\n") => {
                 job.changed = job.changes.pop();
@@ -171,6 +270,8 @@ impl Router {
             return self.fail_job(job.asked, &CommandError::other(text));
         }
         job.values.clear();
+        job.found.clear();
+        (job.found_bytes, job.wanted) = (0, None);
         self.fetch_next(job);
     }
 }

@@ -1,11 +1,15 @@
 //! Running a request on this node, under the locks of its shards.
 
 use ringfort_cluster::{Offset, ShardId};
+use ringfort_protocol::Args;
 use smallvec::SmallVec;
 
 use super::{Request, Router, frame::Written};
 use crate::{
-    commands::{CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch},
+    commands::{
+        CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch,
+        follow::{Following, Reach},
+    },
     env::Now,
     node::Node,
     store::{Access, Db, Key, Locked, Role, Shard},
@@ -37,7 +41,14 @@ impl Router {
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
-            Run::Data(handler) => self.execute_several(handler, request, keys, out),
+            Run::Data(handler) => {
+                let shards = keys.iter().map(|key| self.node.store.shard_of(key.slot)).collect();
+                self.execute_several(handler, request, keys, shards, out)
+            }
+            Run::Following(following) => {
+                let shards = self.reached(&following, request.args, keys);
+                self.execute_several(following.run, request, keys, shards, out)
+            }
             Run::EachShard(handler) => self.execute_each(handler, request, out),
             Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
         }
@@ -73,10 +84,10 @@ impl Router {
         handler: Handler,
         request: &Request<'_>,
         keys: &[Key<'_>],
+        mut ids: SmallVec<[ShardId; 8]>,
         out: &mut Reply,
     ) -> Executed {
         let (node, settings) = (self.node.clone(), self.settings.clone());
-        let mut ids: SmallVec<[ShardId; 8]> = keys.iter().map(|key| node.store.shard_of(key.slot)).collect();
         ids.sort_unstable();
         ids.dedup();
         let mut guards: SmallVec<[_; 8]> = ids.iter().map(|id| node.store.lock(*id)).collect();
@@ -96,6 +107,18 @@ impl Router {
             self.logged |= settle(&node, guard, before, &mut written);
         }
         Executed::Done(written)
+    }
+
+    /// The shards of a command's keys, and of those that it may find by their values.
+    fn reached(&self, following: &Following, args: Args<'_>, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
+        let store = &self.node.store;
+        match (following.reach)(args) {
+            Reach::Everything => (0..store.shards()).map(ShardId).collect(),
+            Reach::Slots(slots) => {
+                let slots = keys.iter().map(|key| key.slot).chain(slots);
+                slots.map(|slot| store.shard_of(slot)).collect()
+            }
+        }
     }
 
     /// Runs a command once for each shard that this node serves, one after the other, and puts the replies together.

@@ -38,7 +38,12 @@ use smallvec::SmallVec;
 pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
-    commands::{Command, CommandError, Flags, Run, Spread, scratch::Scratch, session::Later},
+    commands::{
+        Command, CommandError, Flags, Run, Spread,
+        follow::{Following, Reach},
+        scratch::Scratch,
+        session::Later,
+    },
     config::Settings,
     env::{Now, random::Dice},
     node::Node,
@@ -386,7 +391,28 @@ impl Router {
                 _ => Place::Several,
             };
         }
-        place
+        match &request.command.run {
+            Run::Following(following) => self.place_following(request, following, place),
+            _ => place,
+        }
+    }
+
+    /// Where a request is to go whose keys have this place, and which may read others.
+    fn place_following(&self, request: &Request<'_>, following: &Following, place: Place) -> Place {
+        // Clients of the cluster port are told who owns the keys that they have named, and ask there.
+        if request.door == Door::Cluster && matches!(place, Place::Peer(_)) {
+            return place;
+        }
+        let is_there = |route: Route| match (place, route) {
+            (Place::Here, Route::Here) => true,
+            (Place::Peer(one), Route::Peer(other)) => one == other,
+            _ => false,
+        };
+        let all_there = match (following.reach)(request.args) {
+            Reach::Slots(slots) => slots.iter().all(|slot| is_there(self.route(*slot))),
+            Reach::Everything => self.routes.iter().all(|route| is_there(*route)),
+        };
+        if all_there { place } else { Place::Several }
     }
 
     fn place_keyless(&self, request: &Request<'_>) -> Place {

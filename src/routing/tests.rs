@@ -95,6 +95,8 @@ impl Cluster {
         let mut routers = Vec::new();
         let mut sessions = Vec::new();
         for index in 0..nodes {
+            let mut settings = crate::config::Settings::default();
+            Arc::make_mut(&mut settings.limits).hash_seed = agreed.settings.hash_seed;
             let node = Node {
                 id: id(index),
                 incarnation: AtomicU64::new(1),
@@ -103,11 +105,12 @@ impl Cluster {
                 store: Store::new(SHARDS, 7),
                 topology: Arc::new(ArcSwap::from_pointee(agreed.clone())),
                 lease: Default::default(),
-                config: Config::default(),
+                config: Config::new(settings),
                 clients: Clients::default(),
                 stats: Stats::default(),
                 memory: crate::memory::Memory::new(),
                 slowlog: Default::default(),
+                expires_by_itself: true.into(),
                 stopping: Default::default(),
                 sinks: Default::default(),
                 acks: AtomicU64::new(0),
@@ -655,4 +658,72 @@ fn clients_cannot_call_what_nodes_say_to_each_other() {
         let reply = cluster.run(0, command);
         assert!(reply.starts_with("-ERR unknown command"), "{reply}");
     }
+}
+
+#[test]
+fn what_patterns_name_is_read_wherever_it_lives() {
+    let (mut cluster, mut plain) = (Cluster::new(3), Cluster::new(1));
+    let mut fill = vec!["rpush source x".to_owned(), "set {tag}w:a 1".to_owned()];
+    for number in 0..40 {
+        fill.push(format!("rpush source m{number}"));
+        fill.push(format!("set w:m{number} {}", (number * 7) % 40));
+        fill.push(format!("hset h:m{number} f v{number} g {}", (number * 11) % 40));
+    }
+    for command in &fill {
+        assert_eq!(cluster.run(0, command), plain.run(0, command));
+    }
+    for command in [
+        "sort source by w:*",
+        "sort source by h:*->g desc get # get h:*->f get w:* get none:*",
+        "sort_ro source by nosort get h:*->f limit 3 4",
+        "sort source by w:* get h:*->f store result",
+        "lrange result 0 -1",
+        "sort source by {tag}w:* get {tag}w:*",
+        "sort source by h:*->f",
+        "sort none by w:* get #",
+        "sort w:m1 by w:*",
+        "sort source by w:* store w:m3",
+        "lrange w:m3 0 -1",
+        "sort source by w:* limit x",
+    ] {
+        for node in [0, 1, 2] {
+            assert_eq!(cluster.run(node, command), plain.run(0, command), "{command} at {node}");
+            assert_eq!(cluster.under_way(), 0);
+        }
+    }
+    assert_eq!(cluster.digest(), plain.digest());
+}
+
+#[test]
+fn patterns_of_one_slot_keep_a_sort_where_its_keys_are() {
+    let mut cluster = Cluster::new(3);
+    for (command, node) in [("rpush {t}source b a", 0), ("mset {t}w:a 1 {t}w:b 2", 1)] {
+        cluster.run(node, command);
+    }
+    for node in [0, 1, 2] {
+        cluster.feed(node, "sort {t}source by {t}w:* get # get {t}w:*");
+        cluster.settle_with(|_, command| {
+            assert!(command.windows(4).any(|part| part == b"sort"), "{}", command.escape_ascii());
+        });
+        assert_eq!(cluster.replies(node), "*4 $1 a $1 1 $1 b $1 2 ");
+    }
+}
+
+#[test]
+fn nothing_overtakes_a_sort_that_is_on_its_way() {
+    let mut cluster = Cluster::new(3);
+    let key = key_of(1, 0);
+    cluster.run(0, &format!("rpush source {key}"));
+    cluster.run(0, &format!("set {key} before"));
+    let mut bytes = Vec::new();
+    for command in ["sort source by nosort get *".to_owned(), format!("set {key} after")] {
+        encode_command(&mut bytes, command.split(' ').collect::<Vec<_>>().into_iter());
+    }
+    let used = cluster.sessions[0].receive(&bytes, &mut cluster.routers[0]);
+    assert!(used < bytes.len());
+    cluster.settle();
+    let rest = cluster.sessions[0].receive(&bytes[used..], &mut cluster.routers[0]);
+    assert_eq!(used + rest, bytes.len());
+    cluster.settle();
+    assert_eq!(cluster.replies(0), "*1 $6 before +OK ");
 }

@@ -3,6 +3,8 @@
 //! All of it is done by whichever loop has cause to, in steps of bounded work with no lock held between them, and only
 //! on shards that this node is primary of while it holds its lease.
 
+use std::sync::atomic::Ordering;
+
 use ringfort_cluster::ShardId;
 
 use super::{Router, execute, frame::Written};
@@ -74,7 +76,7 @@ impl Router {
     /// Removes some keys of a shard whose time is over. Returns whether there is more to do.
     pub fn expire_some(&mut self, shard: ShardId) -> bool {
         let node = self.node.clone();
-        if !node.lease.holds(self.now.boot) {
+        if !node.lease.holds(self.now.boot) || !node.expires_by_itself.load(Ordering::Relaxed) {
             return false;
         }
         let mut shard = node.store.lock(shard);

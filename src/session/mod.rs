@@ -266,7 +266,12 @@ impl Session {
             }
         }
         let place = if in_order && place != Place::Here { place } else { Place::Wait };
-        let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };
+        let hole = self.output.leave_hole(discard);
+        if matches!(command.run, Run::Following(_)) {
+            // It may be on its way to any shard, so nothing may overtake it.
+            self.blocked_on = Some(hole);
+        }
+        let origin = Origin::Client { conn: self.key, hole };
         router.submit(origin, request, &keys, place);
     }
 

@@ -8,6 +8,7 @@
 //! sorted sets whose scores are all equal, since Redis promises nothing for others.
 
 mod sketches;
+mod sorting;
 
 use std::fmt::Display;
 
@@ -94,7 +95,7 @@ impl Generator {
     }
 
     pub(crate) fn command(&mut self) -> Command {
-        let command = match self.rng.usize(..8) {
+        let command = match self.rng.usize(..9) {
             0 => self.string(),
             1 => self.key_command(),
             2 => self.list(),
@@ -102,6 +103,7 @@ impl Generator {
             4 => self.hash(),
             5 => self.sketch(),
             6 => self.geo(),
+            7 => return self.sort(),
             _ => self.sorted_set(),
         };
         if self.rng.usize(..60) == 0 { self.damaged(command) } else { command }

@@ -3,7 +3,9 @@
 //! Both doors give the [same map](map): hosts and cluster ports. CLUSTER INFO is for the cluster port only, since some
 //! tools take its answer for the proof that the port which gives it is a node of a cluster.
 
+mod by_hand;
 mod map;
+mod stats;
 
 use ringfort_cluster::{NodeId, NodeState, Topology};
 use ringfort_protocol::{Args, slot};
@@ -116,6 +118,32 @@ const SUBCOMMANDS: &[Command] = &[
         flags: Flags::ADMIN.and(Flags::STALE),
         ..sub("slaves", "3.0.0", 3, replicas, "Tells the nodes that hold replicas of a node's slots")
     },
+    Command {
+        complexity: "O(N) where N is the number of failure reports",
+        flags: Flags::ADMIN.and(Flags::STALE),
+        ..sub(
+            "count-failure-reports",
+            "3.0.0",
+            3,
+            count_failure_reports,
+            "Tells 0: the council decides who has failed",
+        )
+    },
+    stats::SLOT_STATS,
+    by_hand::ADDSLOTS,
+    by_hand::ADDSLOTSRANGE,
+    by_hand::DELSLOTS,
+    by_hand::DELSLOTSRANGE,
+    by_hand::FLUSHSLOTS,
+    by_hand::SETSLOT,
+    by_hand::MEET,
+    by_hand::FORGET,
+    by_hand::REPLICATE,
+    by_hand::FAILOVER,
+    by_hand::RESET,
+    by_hand::BUMPEPOCH,
+    by_hand::SET_CONFIG_EPOCH,
+    by_hand::SAVECONFIG,
     help::help(Group::Cluster, "5.0.0", |cx, _| {
         help::write(cx, "CLUSTER", HELP);
         Ok(())
@@ -123,6 +151,8 @@ const SUBCOMMANDS: &[Command] = &[
 ];
 
 const HELP: &[&str] = &[
+    "COUNT-FAILURE-REPORTS <node-id>",
+    "    Tell 0: nodes do not report failures, the council decides on them.",
     "COUNTKEYSINSLOT <slot>",
     "    Tell how many keys of <slot> this node has.",
     "GETKEYSINSLOT <slot> <count>",
@@ -142,10 +172,15 @@ const HELP: &[&str] = &[
     "    <id> <ip:port@bus-port> <flags> <primary> <ping> <pong> <epoch> <link> <slot> ...",
     "REPLICAS <node-id>",
     "    Tell the nodes that hold replicas of the slots of <node-id>.",
+    "SLOT-STATS SLOTSRANGE <first> <last> | ORDERBY KEY-COUNT [LIMIT <count>] [ASC | DESC]",
+    "    Tell how many keys the slots have that this node serves.",
     "SHARDS",
     "    Tell which nodes serve which slots, and their health.",
     "SLOTS",
     "    Tell which nodes serve which slots: first slot, last slot, primary, replicas.",
+    "ADDSLOTS, ADDSLOTSRANGE, BUMPEPOCH, DELSLOTS, DELSLOTSRANGE, FAILOVER, FLUSHSLOTS, FORGET, MEET, REPLICATE, RESET,",
+    "SAVECONFIG, SET-CONFIG-EPOCH, SETSLOT",
+    "    Are refused with what to do instead: the cluster does this by itself, or `ringfort cluster` does.",
 ];
 
 fn set_readonly(cx: &mut SessionCx<'_>, readonly: bool) -> Result<(), CommandError> {
@@ -234,14 +269,23 @@ fn nodes(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn replicas(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let name = String::from_utf8_lossy(args.at(2));
     let topology = cx.node.topology.load();
-    let node = name.parse().ok().filter(|id: &NodeId| topology.nodes.contains_key(id));
-    let node = node.ok_or_else(|| CommandError::quoting("ERR Unknown node ", args.at(2), ""))?;
+    let node = known_node(&topology, args.at(2))?;
     let map = Map::new(&topology, cx.node.id, cx.client.shared.local);
     let lines = map.replica_lines(node);
     cx.out.array(lines.len());
     lines.iter().for_each(|line| cx.out.bulk(line.as_bytes()));
+    Ok(())
+}
+
+fn known_node(topology: &Topology, name: &[u8]) -> Result<NodeId, CommandError> {
+    let node = String::from_utf8_lossy(name).parse().ok().filter(|id| topology.nodes.contains_key(id));
+    node.ok_or_else(|| CommandError::quoting("ERR Unknown node ", name, ""))
+}
+
+fn count_failure_reports(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    known_node(&cx.node.topology.load(), args.at(2))?;
+    cx.out.int(0);
     Ok(())
 }
 
@@ -409,6 +453,67 @@ mod tests {
         }
         let mut asker = Asker::new(&node, Door::Cluster);
         assert_eq!(asker.run("CLUSTER REPLICAS x"), "-ERR Unknown node x ");
-        assert_eq!(asker.run("CLUSTER MEET a"), "-ERR unknown subcommand 'MEET'. Try CLUSTER HELP. ");
+        assert_eq!(asker.run("CLUSTER NOSUCH a"), "-ERR unknown subcommand 'NOSUCH'. Try CLUSTER HELP. ");
+    }
+
+    #[test]
+    fn what_is_done_by_hand_elsewhere_is_refused_by_what_to_do_instead() {
+        let node = node();
+        let mut asker = Asker::new(&node, Door::Cluster);
+        for (command, instead) in [
+            ("ADDSLOTS 1", "ringfort cluster rebalance"),
+            ("ADDSLOTSRANGE 1 2", "ringfort cluster rebalance"),
+            ("DELSLOTS 1", "ringfort cluster rebalance"),
+            ("DELSLOTSRANGE 1 2", "ringfort cluster rebalance"),
+            ("FLUSHSLOTS", "ringfort cluster rebalance"),
+            ("SETSLOT 1 STABLE", "ringfort cluster rebalance"),
+            ("MEET 10.0.0.2 7382", "ringfort server --join"),
+            ("FORGET x", "ringfort cluster remove"),
+            ("REPLICATE x", "nothing has to be done"),
+            ("FAILOVER TAKEOVER", "ringfort cluster drain"),
+            ("RESET HARD", "ringfort cluster remove"),
+            ("BUMPEPOCH", "nothing has to be done"),
+            ("SET-CONFIG-EPOCH 1", "nothing has to be done"),
+            ("SAVECONFIG", "nothing has to be done"),
+        ] {
+            let reply = asker.run(&format!("CLUSTER {command}"));
+            assert!(reply.starts_with("-ERR ") && reply.contains(instead), "{command}: {reply}");
+        }
+        let id = "01".repeat(20);
+        assert_eq!(asker.run(&format!("CLUSTER COUNT-FAILURE-REPORTS {id}")), ":0 ");
+        assert_eq!(asker.run("CLUSTER COUNT-FAILURE-REPORTS x"), "-ERR Unknown node x ");
+    }
+
+    #[test]
+    fn slots_are_told_by_their_number_of_keys() {
+        let node = node();
+        for key in ["{a}1", "{a}2", "{a}3", "b"] {
+            put(&node, key);
+        }
+        let mut asker = Asker::new(&node, Door::Cluster);
+        let stats =
+            |command: &str, asker: &mut Asker<'_>| asker.run(&format!("CLUSTER SLOT-STATS {command}"));
+        let (a, b) = ("*2 :15495 *2 $9 key-count :3 ", "*2 :3300 *2 $9 key-count :1 ");
+        assert_eq!(stats("SLOTSRANGE 15495 15495", &mut asker), format!("*1 {a}"));
+        assert_eq!(stats("ORDERBY KEY-COUNT LIMIT 2", &mut asker), format!("*2 {a}{b}"));
+        assert_eq!(stats("orderby key-count asc limit 1", &mut asker), "*1 *2 :0 *2 $9 key-count :0 ");
+        assert!(stats("ORDERBY KEY-COUNT DESC", &mut asker).starts_with("*16384 "));
+        for (command, error) in [
+            ("SLOTSRANGE 1 16384", "Invalid or out of range slot"),
+            ("SLOTSRANGE 2 1", "Start slot number 2 is greater than end slot number 1"),
+            (
+                "ORDERBY KEY-COUNT LIMIT 0",
+                "Limit has to lie in between 1 and 16384 (maximum number of slots).",
+            ),
+            ("ORDERBY KEY-COUNT ASC DESC", "Multiple filters of the same type are disallowed."),
+            ("ORDERBY KEY-COUNT x", "syntax error"),
+            ("ORDERBY cpu-usec", "Unrecognized sort metric for ORDERBY. The supported metric is: key-count."),
+            (
+                "SLOTSRANGE 1 2 3",
+                "unknown subcommand or wrong number of arguments for 'SLOT-STATS'. Try CLUSTER HELP.",
+            ),
+        ] {
+            assert_eq!(stats(command, &mut asker), format!("-ERR {error} "), "{command}");
+        }
     }
 }

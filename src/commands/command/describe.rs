@@ -85,8 +85,12 @@ fn key_spec(out: &mut Reply, spec: &KeySpec) {
             out.bulk(word.as_bytes());
             number(out, "startfrom", from.into());
         }
+        Begin::Option(..) | Begin::InData => search(out, "unknown", 0),
     }
     out.bulk(b"find_keys");
+    if is_unknown(spec) {
+        return search(out, "unknown", 0);
+    }
     match spec.find {
         Find::Range { last, step } => {
             search(out, "range", 3);
@@ -101,6 +105,11 @@ fn key_spec(out: &mut Reply, spec: &KeySpec) {
             number(out, "keystep", 1);
         }
     }
+}
+
+/// Whether a specification's keys cannot be found by what COMMAND INFO has words for.
+fn is_unknown(spec: &KeySpec) -> bool {
+    matches!(spec.begin, Begin::Option(..) | Begin::InData)
 }
 
 fn search(out: &mut Reply, kind: &str, facts: usize) {

@@ -6,21 +6,26 @@
 //! | [`expire`] | EXPIRE and its like, TTL and its like, PERSIST |
 //! | [`rename`] | RENAME, RENAMENX, COPY, MOVE |
 //! | [`scan`] | SCAN |
+//! | [`clusterscan`] | CLUSTERSCAN |
 //! | [`databases`] | KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB |
 //! | [`object`] | OBJECT |
 //! | [`dump`] | DUMP, RESTORE |
+//! | [`sort`] | SORT and SORT_RO, with the [patterns](pattern) by which they find further keys |
 //! | [`carry`] | what RENAME and COPY are made of between nodes |
 
 pub(crate) mod carry;
+mod clusterscan;
 mod databases;
 mod dump;
 mod expire;
 mod object;
+mod pattern;
 mod presence;
 pub(crate) mod rename;
 pub(crate) mod scan;
+mod sort;
 
-use super::Command;
+use super::{Command, follow};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[
@@ -43,6 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
     rename::COPY,
     rename::MOVE,
     scan::SCAN,
+    clusterscan::CLUSTERSCAN,
     databases::KEYS,
     databases::RANDOMKEY,
     databases::DBSIZE,
@@ -52,8 +58,17 @@ pub(super) const COMMANDS: &[Command] = &[
     object::OBJECT,
     dump::DUMP,
     dump::RESTORE,
+    sort::SORT,
+    sort::SORT_RO,
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 6] =
-    [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP, &carry::APPLY, &carry::APPLY_IN_BOUNDS];
+pub(super) static INTERNAL: [&Command; 7] = [
+    &scan::PART,
+    &carry::FETCH,
+    &carry::PLACE,
+    &carry::DROP,
+    &carry::APPLY,
+    &carry::APPLY_IN_BOUNDS,
+    &follow::LOOK,
+];

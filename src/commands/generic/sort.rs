@@ -1,0 +1,379 @@
+//! SORT and SORT_RO: the elements of a list, a set or a sorted set in order, or what keys hold that are named after them.
+//!
+//! Numbers that are equal are ordered by their elements, as in Redis; texts that are equal (by a pattern) stay in the
+//! order in which they were.
+
+use std::{cmp::Ordering, ops::Range};
+
+use ringfort_protocol::{Args, number::parse_f64};
+
+use super::pattern::{Pattern, Target};
+use crate::{
+    commands::{
+        Acl, Begin, Command, CommandError, Cx, Done, Find, Flags, KeyFlags, KeySpec, Run,
+        follow::{Following, Reach, Visitor},
+        lists,
+        parse::{integer, is},
+        rebuild::Chunk,
+    },
+    store::{
+        Db, Key, Value,
+        objects::{
+            list::{End, ListRef},
+            set::SetRef,
+            zset::ZSetRef,
+        },
+        packed::Item,
+    },
+};
+
+const READ: KeyFlags = KeyFlags::RO.and(KeyFlags::ACCESS);
+
+/// What its patterns name.
+const BY_PATTERNS: KeySpec =
+    KeySpec { begin: Begin::InData, find: Find::Range { last: 0, step: 1 }, flags: READ };
+
+/// The options, and how many values each has.
+const OPTIONS: &[(&str, u8)] = &[("by", 1), ("get", 1), ("limit", 2), ("store", 1)];
+
+pub(super) const SORT: Command = Command {
+    name: "sort",
+    summary: "Sorts the elements of a list, a set or a sorted set, or what keys named after them hold; may store them",
+    flags: Flags::WRITE.and(Flags::DENYOOM),
+    keys: &[
+        KeySpec::at(1, READ),
+        BY_PATTERNS,
+        KeySpec {
+            begin: Begin::Option("store", OPTIONS),
+            find: Find::Range { last: 0, step: 1 },
+            flags: KeyFlags::OW.and(KeyFlags::UPDATE),
+        },
+    ],
+    run: Run::Following(Following {
+        run: |cx, args| sort(cx, args, true),
+        reach,
+        find: |cx, args, visit| find(cx, args, true, visit),
+    }),
+    ..SORT_RO
+};
+
+pub(super) const SORT_RO: Command = Command {
+    name: "sort_ro",
+    summary: "Sorts the elements of a list, a set or a sorted set, or what keys named after them hold",
+    since: "7.0.0",
+    complexity: "O(N+M*log(M)) where N is the number of elements and M the number of those that are returned",
+    arity: -2,
+    flags: Flags::READONLY,
+    acl: Acl::SET.and(Acl::SORTED_SET).and(Acl::LIST).and(Acl::DANGEROUS),
+    keys: &[KeySpec::at(1, READ), BY_PATTERNS],
+    run: Run::Following(Following {
+        run: |cx, args| sort(cx, args, false),
+        reach,
+        find: |cx, args, visit| find(cx, args, false, visit),
+    }),
+    ..Command::BASE
+};
+
+/// What the arguments ask for.
+struct Query<'a> {
+    /// Whether the elements are sorted at all: not if they are to be sorted `BY` what no element is part of.
+    sorts: bool,
+    texts: bool,
+    descending: bool,
+    by: Option<Pattern<'a>>,
+    gets: Vec<Pattern<'a>>,
+    offset: i64,
+    count: i64,
+    stores: bool,
+}
+
+impl<'a> Query<'a> {
+    fn parse(args: Args<'a>, may_store: bool) -> Result<Self, CommandError> {
+        let mut query = Self {
+            sorts: true,
+            texts: false,
+            descending: false,
+            by: None,
+            gets: Vec::new(),
+            offset: 0,
+            count: -1,
+            stores: false,
+        };
+        let mut rest = args.slice(2..);
+        while let Some(word) = rest.get(0) {
+            let values = rest.len() - 1;
+            let taken = if is(word, "asc") {
+                query.descending = false;
+                1
+            } else if is(word, "desc") {
+                query.descending = true;
+                1
+            } else if is(word, "alpha") {
+                query.texts = true;
+                1
+            } else if is(word, "limit") && values >= 2 {
+                (query.offset, query.count) = (integer(rest.at(1))?, integer(rest.at(2))?);
+                3
+            } else if may_store && is(word, "store") && values >= 1 {
+                query.stores = true;
+                2
+            } else if is(word, "by") && values >= 1 {
+                let pattern = Pattern::of(rest.at(1));
+                query.sorts &= matches!(pattern, Pattern::Named { .. });
+                query.by = Some(pattern);
+                2
+            } else if is(word, "get") && values >= 1 {
+                query.gets.push(Pattern::of(rest.at(1)));
+                2
+            } else {
+                return Err(CommandError::Syntax);
+            };
+            rest = rest.slice(taken..);
+        }
+        Ok(query)
+    }
+
+    /// Which of `len` elements in order are wanted.
+    fn window(&self, len: usize) -> Range<usize> {
+        let start = usize::try_from(self.offset).unwrap_or(0).min(len);
+        let count = usize::try_from(self.count).unwrap_or(len);
+        start..start.saturating_add(count).min(len)
+    }
+
+    /// Reads the elements: those that are wanted if they are in order already, else all. A set that is stored without
+    /// an order is sorted nevertheless, so that the result does not depend on where its members lie.
+    fn read(&mut self, db: &Db<'_>, key: Key<'_>) -> Result<Elements, CommandError> {
+        let mut elements = Elements::default();
+        let Some(value) = db.read(key) else { return Ok(elements) };
+        let len = match Source::of(value).ok_or(CommandError::WrongType)? {
+            Source::List(list) if self.sorts => {
+                list.iter_from(0).for_each(|item| elements.push(item));
+                list.len()
+            }
+            Source::List(list) => {
+                let (wanted, last) = (self.window(list.len()), list.len() - 1);
+                if self.descending && !wanted.is_empty() {
+                    let backwards = list.iter_back_from(last - wanted.start);
+                    backwards.take(wanted.len()).for_each(|item| elements.push(item));
+                } else {
+                    list.iter_from(wanted.start).take(wanted.len()).for_each(|item| elements.push(item));
+                }
+                elements.wanted = 0..wanted.len();
+                return Ok(elements);
+            }
+            Source::SortedSet(members) if self.sorts => {
+                members.each(0..members.len(), false, |member, _| elements.push(Item::Bytes(member)));
+                members.len()
+            }
+            Source::SortedSet(members) => {
+                let (wanted, len) = (self.window(members.len()), members.len());
+                let ranks =
+                    if self.descending { len - wanted.end..len - wanted.start } else { wanted.clone() };
+                members.each(ranks, self.descending, |member, _| elements.push(Item::Bytes(member)));
+                elements.wanted = 0..wanted.len();
+                return Ok(elements);
+            }
+            Source::Set(members) => {
+                if !self.sorts && self.stores {
+                    (self.sorts, self.texts, self.by) = (true, true, None);
+                }
+                members.each(|member| elements.push(member));
+                members.len()
+            }
+        };
+        elements.wanted = self.window(len);
+        Ok(elements)
+    }
+
+    /// What counts of a text when texts are compared: as in Redis, all of it where the result is stored, else what C
+    /// takes for it.
+    fn compared<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        if self.stores { text } else { before_zero(text) }
+    }
+
+    /// Brings the elements into the order that is asked for.
+    fn sort(&self, elements: &mut Elements, db: &Db<'_>, seed: u64) -> Result<(), CommandError> {
+        let (mut name, mut weights, mut all_numbers) = (Vec::new(), Vec::new(), true);
+        let Elements { bytes, places, .. } = elements;
+        for place in places.iter_mut() {
+            let element = &bytes[place.text.clone()];
+            let target = match self.by {
+                None => Some(Target::Item(Item::Bytes(element))),
+                Some(pattern) => pattern.look_up(db, seed, element, &mut name),
+            };
+            let start = weights.len();
+            let Some(target) = target else { continue };
+            target.write(&mut weights);
+            if self.texts {
+                place.weight = Some(start..weights.len());
+            } else {
+                let number = number(&weights);
+                all_numbers &= number.is_some();
+                place.number = number.unwrap_or(0.0);
+                weights.clear();
+            }
+        }
+        if !all_numbers {
+            return Err(CommandError::other("ERR One or more scores can't be converted into double"));
+        }
+        places.sort_by(|a, b| {
+            let order = if self.texts {
+                let weight =
+                    |place: &Place| place.weight.clone().map(|weight| self.compared(&weights[weight]));
+                weight(a).cmp(&weight(b))
+            } else {
+                let order = a.number.partial_cmp(&b.number).unwrap_or(Ordering::Equal);
+                order.then_with(|| bytes[a.text.clone()].cmp(&bytes[b.text.clone()]))
+            };
+            if self.descending { order.reverse() } else { order }
+        });
+        Ok(())
+    }
+}
+
+/// C's texts end before the first byte that is zero.
+fn before_zero(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or(text)
+}
+
+/// A number as C's `strtod` reads a whole text: nothing counts as 0, and space may stand before it.
+fn number(text: &[u8]) -> Option<f64> {
+    let text = before_zero(text);
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let space = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    parse_f64(&text[space..]).filter(|number| !number.is_subnormal())
+}
+
+/// What can be sorted.
+enum Source<'s> {
+    List(ListRef<'s>),
+    Set(SetRef<'s>),
+    SortedSet(ZSetRef<'s>),
+}
+
+impl<'s> Source<'s> {
+    fn of(value: Value<'s>) -> Option<Self> {
+        let list = ListRef::of(value).map(Self::List);
+        list.or_else(|| SetRef::of(value).map(Self::Set)).or_else(|| ZSetRef::of(value).map(Self::SortedSet))
+    }
+}
+
+/// Copies of the elements, all in one piece of memory.
+#[derive(Default)]
+struct Elements {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+    /// Which of them are wanted, once they are in order.
+    wanted: Range<usize>,
+}
+
+/// An element, and what it is sorted by.
+struct Place {
+    text: Range<usize>,
+    number: f64,
+    /// Among the weights; what has none comes first.
+    weight: Option<Range<usize>>,
+}
+
+impl Elements {
+    fn push(&mut self, item: Item<'_>) {
+        let start = self.bytes.len();
+        item.write(&mut self.bytes);
+        self.places.push(Place { text: start..self.bytes.len(), number: 0.0, weight: None });
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.places[self.wanted.clone()].iter().map(|place| &self.bytes[place.text.clone()])
+    }
+}
+
+fn reach(args: Args<'_>) -> Reach {
+    // What cannot be read will be refused.
+    let Ok(query) = Query::parse(args, true) else { return Reach::Slots(Vec::new()) };
+    let by = query.by.filter(|_| query.sorts);
+    let names = by.iter().chain(&query.gets).filter(|pattern| matches!(pattern, Pattern::Named { .. }));
+    let slots: Option<Vec<u16>> = names.map(Pattern::slot).collect();
+    slots.map_or(Reach::Everything, Reach::Slots)
+}
+
+fn find(cx: &Cx<'_>, args: Args<'_>, may_store: bool, visit: &mut Visitor<'_>) -> Result<(), CommandError> {
+    let mut query = Query::parse(args, may_store)?;
+    let elements = query.read(&cx.db, cx.key(0))?;
+    let by = query.by.filter(|_| query.sorts);
+    let mut name = Vec::new();
+    // What an element is sorted by decides on whether it is wanted, so all are asked for.
+    for place in &elements.places {
+        let element = &elements.bytes[place.text.clone()];
+        for pattern in by.iter().chain(&query.gets) {
+            if let Some(wanted) = pattern.wanted(element, &mut name)
+                && !visit(wanted)
+            {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sort(cx: &mut Cx<'_>, args: Args<'_>, may_store: bool) -> Result<Done, CommandError> {
+    let mut query = Query::parse(args, may_store)?;
+    let mut elements = query.read(&cx.db, cx.key(0))?;
+    let seed = cx.limits.hash_seed;
+    if query.sorts {
+        query.sort(&mut elements, &cx.db, seed)?;
+    }
+    if query.stores {
+        return store(cx, &query, &elements);
+    }
+    let mut name = Vec::new();
+    cx.out.array(elements.wanted.len() * query.gets.len().max(1));
+    for element in elements.iter() {
+        if query.gets.is_empty() {
+            cx.out.bulk(element);
+        }
+        for pattern in &query.gets {
+            match pattern.look_up(&cx.db, seed, element, &mut name) {
+                None => cx.out.null(),
+                Some(Target::Item(item)) => cx.out.item(item),
+                Some(Target::Shared(bytes)) => cx.out.bulk_shared(bytes),
+            }
+        }
+    }
+    Ok(Done::Read)
+}
+
+/// Stores the result as a list, with an empty text for what a pattern has not found.
+fn store(cx: &mut Cx<'_>, query: &Query<'_>, elements: &Elements) -> Result<Done, CommandError> {
+    let destination = cx.key(1);
+    let (mut bytes, mut ends, mut name) = (Vec::new(), Vec::new(), Vec::new());
+    for element in elements.iter() {
+        if query.gets.is_empty() {
+            bytes.extend_from_slice(element);
+            ends.push(bytes.len());
+        }
+        for pattern in &query.gets {
+            if let Some(target) = pattern.look_up(&cx.db, cx.limits.hash_seed, element, &mut name) {
+                target.write(&mut bytes);
+            }
+            ends.push(bytes.len());
+        }
+    }
+    cx.out.count(ends.len());
+    let text = |index: usize| &bytes[index.checked_sub(1).map_or(0, |last| ends[last])..ends[index]];
+    let mut entry = cx.db.edit(destination);
+    let was = entry.remove();
+    if was {
+        entry.log(&[b"DEL", destination.bytes]);
+    }
+    if ends.is_empty() {
+        return Ok(if was { Done::Logged } else { Done::Unchanged });
+    }
+    lists::edit::push(&mut entry, End::Back, (0..ends.len()).map(text), lists::node_limit(cx.limits));
+    let mut emit = |effect: &[&[u8]]| entry.log(effect);
+    let mut chunk = Chunk::new(b"RPUSH", destination.bytes, &mut emit);
+    (0..ends.len()).for_each(|index| chunk.add([Item::Bytes(text(index))]));
+    chunk.end();
+    Ok(Done::Logged)
+}
