@@ -233,7 +233,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
                     Ok(Some((body, len))) => {
                         let Some(request) = frame::request(body) else { return false };
                         router.serve_peer(this.key, &request, &mut out);
-                        this.ran_here.set(this.ran_here.get() | std::mem::take(&mut router.ran));
+                        this.ran_here.set(this.ran_here.get() | router.ran);
                         used += len;
                     }
                     Err(_) => return false,

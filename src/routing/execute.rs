@@ -1,11 +1,13 @@
 //! Running a request on this node, under the locks of its shards.
 
+use std::collections::VecDeque;
+
 use ringfort_cluster::{Offset, ShardId};
 use smallvec::SmallVec;
 
-use super::{Request, Router, frame::Written};
+use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
 use crate::{
-    commands::{CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch},
+    commands::{Blocking, CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch},
     env::Now,
     node::Node,
     store::{Access, Db, Key, Locked, Role, Shard},
@@ -18,11 +20,35 @@ pub enum Executed {
     Done(Written),
     /// Nothing was run: this node does not serve one of the shards at this moment.
     NotServing,
+    /// There is nothing for it yet. If it was said who asks, it is parked, and will be answered; if not, it has left no
+    /// trace.
+    Waits,
 }
 
 impl Router {
-    /// Runs a request whose keys are all on this node, as the topology has it.
-    pub fn execute(&mut self, request: &Request<'_>, keys: &[Key<'_>], out: &mut Reply) -> Executed {
+    /// Runs a request whose keys are all on this node, as the topology has it, and serves those who waited for what it
+    /// has changed. `who` asks, if the request is to wait where there is nothing for it yet.
+    pub fn execute(
+        &mut self,
+        request: &Request<'_>,
+        keys: &[Key<'_>],
+        who: Option<(Origin, Stay)>,
+        out: &mut Reply,
+    ) -> Executed {
+        let executed = self.execute_alone(request, keys, who, out);
+        if !self.ready.is_empty() {
+            self.serve_ready();
+        }
+        executed
+    }
+
+    fn execute_alone(
+        &mut self,
+        request: &Request<'_>,
+        keys: &[Key<'_>],
+        who: Option<(Origin, Stay)>,
+        out: &mut Reply,
+    ) -> Executed {
         // Without it, only what a copy can tell is told, and only to those who asked for that.
         let has_lease = self.node.lease.holds(self.now.boot);
         if !has_lease && (!request.replica || keys.is_empty()) {
@@ -37,7 +63,8 @@ impl Router {
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
-            Run::Data(handler) => self.execute_several(handler, request, keys, out),
+            Run::Data(handler) => self.execute_several(handler, request, keys, None, out),
+            Run::Blocking(Blocking { handler, .. }) => self.execute_several(handler, request, keys, who, out),
             Run::EachShard(handler) => self.execute_each(handler, request, out),
             Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
         }
@@ -51,7 +78,7 @@ impl Router {
         out: &mut Reply,
     ) -> Executed {
         let (random, access) = (self.dice.roll(), self.access(request));
-        let Self { node, settings, now, logged, lookups, .. } = self;
+        let Self { node, settings, now, logged, lookups, ready, .. } = self;
         let mut guard = node.store.lock(node.store.shard_of(keys[0].slot));
         if !serves(node, *now, &guard, request) {
             return Executed::NotServing;
@@ -64,7 +91,7 @@ impl Router {
         dispatch::run(handler, &mut cx, request.args);
         lookups.add(cx.db.lookups());
         let mut written = Written::new();
-        *logged |= settle(node, &mut guard, before, &mut written);
+        *logged |= settle(node, &mut guard, before, &mut written, ready);
         Executed::Done(written)
     }
 
@@ -73,6 +100,7 @@ impl Router {
         handler: Handler,
         request: &Request<'_>,
         keys: &[Key<'_>],
+        who: Option<(Origin, Stay)>,
         out: &mut Reply,
     ) -> Executed {
         let (node, settings) = (self.node.clone(), self.settings.clone());
@@ -88,14 +116,26 @@ impl Router {
         let mut shards: Vec<&mut Shard> = guards.iter_mut().map(|guard| &mut **guard).collect();
         let locked = Locked::new(&mut shards, node.store.slots_per_shard());
         let db = Db::new(locked, request.db, self.now.wall, access);
+        let mark = out.mark();
         let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
-        dispatch::run(handler, &mut cx, request.args);
+        let done = dispatch::run(handler, &mut cx, request.args);
         self.lookups.add(cx.db.lookups());
+        let mut waits = done == Done::Waits && request.waits;
+        if waits {
+            out.rewind(mark);
+            // Under the locks: whoever changes a key after this finds it parked.
+            if let Some((origin, stay)) = who
+                && let Err(error) = self.park(origin, request, stay, &mut guards)
+            {
+                out.error(&error);
+                waits = false;
+            }
+        }
         let mut written = Written::new();
         for (guard, before) in guards.iter_mut().zip(before) {
-            self.logged |= settle(&node, guard, before, &mut written);
+            self.logged |= settle(&node, guard, before, &mut written, &mut self.ready);
         }
-        Executed::Done(written)
+        if waits { Executed::Waits } else { Executed::Done(written) }
     }
 
     /// Runs a command once for each shard that this node serves, one after the other, and puts the replies together.
@@ -130,7 +170,7 @@ impl Router {
                 }
             };
             debug_assert!(done != Done::Changed, "a command without a key logs its own effects");
-            self.logged |= settle(&node, &mut guard, before, &mut written);
+            self.logged |= settle(&node, &mut guard, before, &mut written, &mut self.ready);
             replies.push(part.into_bytes());
             weights.push(guard.len(request.db));
         }
@@ -151,9 +191,17 @@ impl Router {
     }
 }
 
-/// Notes what a shard has become, before it is unlocked: how far its log reaches now, and what has expired. Returns
-/// whether there is something for replication.
-pub(super) fn settle(node: &Node, shard: &mut Shard, before: Offset, written: &mut Written) -> bool {
+/// Notes what a shard has become, before it is unlocked: how far its log reaches now, what has expired, and who may be
+/// served. Returns whether there is something for replication.
+pub(super) fn settle(
+    node: &Node,
+    shard: &mut Shard,
+    before: Offset,
+    written: &mut Written,
+    ready: &mut VecDeque<Ready>,
+) -> bool {
+    let id = shard.core.id;
+    ready.extend(shard.core.take_changed().into_iter().map(|key| Ready { shard: id, key }));
     let end = shard.core.log.end();
     let mut logged = false;
     if end != before {

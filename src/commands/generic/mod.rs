@@ -9,8 +9,10 @@
 //! | [`databases`] | KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB |
 //! | [`object`] | OBJECT |
 //! | [`dump`] | DUMP, RESTORE |
+//! | [`awaited`] | what commands that wait are made of between nodes |
 //! | [`carry`] | what RENAME and COPY are made of between nodes |
 
+pub(crate) mod awaited;
 pub(crate) mod carry;
 mod databases;
 mod dump;
@@ -55,5 +57,13 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 6] =
-    [&scan::PART, &carry::FETCH, &carry::PLACE, &carry::DROP, &carry::APPLY, &carry::APPLY_IN_BOUNDS];
+pub(super) static INTERNAL: [&Command; 8] = [
+    &scan::PART,
+    &carry::FETCH,
+    &carry::PLACE,
+    &carry::DROP,
+    &carry::APPLY,
+    &carry::APPLY_IN_BOUNDS,
+    &awaited::LIST,
+    &awaited::ZSET,
+];
