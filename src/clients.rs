@@ -338,6 +338,23 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_ended_once() {
+        let clients = Clients::default();
+        let client = clients.enter(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into(), 3, 0, 2).unwrap();
+        assert!(!client.unblock(Unblock::Timeout), "it does not wait");
+        client.set_blocked(true);
+        assert_eq!((client.is_blocked(), client.ended(), clients.blocked()), (true, None, 1));
+        assert!(client.unblock(Unblock::Error));
+        assert!(!client.unblock(Unblock::Timeout));
+        assert_eq!(
+            (client.is_blocked(), client.ended(), clients.blocked()),
+            (false, Some(Unblock::Error), 0)
+        );
+        client.set_blocked(false);
+        assert_eq!(client.ended(), None);
+    }
+
+    #[test]
     fn no_more_connections_enter_than_may() {
         let clients = Clients::default();
         let enter = || clients.enter(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into(), 3, 0, 2);

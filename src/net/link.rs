@@ -254,6 +254,6 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
         }
     }
     of.peers.borrow_mut().remove(&this.key);
-    of.with_router(|router| router.forget(this.key));
+    of.with_router(|router| router.forget_peer(this.key));
     of.ended.notify_one();
 }

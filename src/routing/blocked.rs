@@ -201,8 +201,13 @@ impl Router {
     pub(super) fn forget_wait(&mut self, conn: ConnKey) {
         self.end_wait(conn, Ending::TimedOut);
         self.strike_off(conn);
+    }
+
+    /// The same for one by which a peer sends requests.
+    pub fn forget_peer(&mut self, conn: ConnKey) {
         for origin in self.parked_of(conn) {
             self.unpark(origin);
         }
+        self.forget(conn);
     }
 }

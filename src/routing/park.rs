@@ -227,7 +227,7 @@ impl Router {
         }
     }
 
-    /// Requests of a connection that wait here.
+    /// Requests of a connection of a peer that wait here.
     pub(super) fn parked_of(&self, conn: super::ConnKey) -> Vec<Origin> {
         let is_its = |origin: &&Origin| self.connection_of(**origin) == Some(conn);
         self.parked.waiters.keys().filter(is_its).copied().collect()

@@ -173,7 +173,6 @@ impl Cluster {
     /// Passes on frames until none is under way; `before` sees each request before its owner does.
     fn settle_with(&mut self, mut before: impl FnMut(&mut Self, &[u8])) {
         loop {
-            let mut idle = true;
             for from in 0..self.routers.len() {
                 for peer in 0..self.routers[from].peers.len() {
                     let queue = &mut self.routers[from].peers[peer];
@@ -182,7 +181,6 @@ impl Cluster {
                     let to = usize::from(queue.node.0[0]) - 1;
                     let mut rest = &bytes[..];
                     while let Some((body, len)) = frame::split(rest).unwrap() {
-                        idle = false;
                         let request = frame::request(body).unwrap();
                         before(self, request.command);
                         let (conn, mut out) = (100 + from as u64, Vec::new());
@@ -194,10 +192,19 @@ impl Cluster {
                 }
                 self.deliver(from);
             }
-            if idle {
+            if self.rests() {
                 return;
             }
         }
+    }
+
+    /// Whether nothing is to be passed on.
+    fn rests(&self) -> bool {
+        let rests = |router: &Router| {
+            let sends = router.peers.iter().any(|peer| !peer.out.is_empty());
+            !sends && router.completions.is_empty() && router.peer_completions.is_empty()
+        };
+        self.routers.iter().all(rests)
     }
 
     fn settle(&mut self) {
@@ -246,7 +253,8 @@ impl Cluster {
     /// Under way anywhere.
     fn under_way(&self) -> usize {
         let of = |router: &Router| {
-            let waits = router.awaits.len() + router.blocked.len() + router.deadlines.len() + router.sent.len();
+            let waits =
+                router.awaits.len() + router.blocked.len() + router.deadlines.len() + router.sent.len();
             router.jobs.len() + router.gathers.len() + router.unresolved.len() + waits + router.waiters()
         };
         self.routers.iter().map(of).sum()

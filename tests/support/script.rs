@@ -91,8 +91,7 @@ impl Script {
             if line.starts_with('@') {
                 directives.push(line.to_owned());
             } else if let Some(prompt) = Prompt::of(line) {
-                let mut step =
-                    Step::new(index + 1, prompt, std::mem::take(&mut directives)).map_err(at)?;
+                let mut step = Step::new(index + 1, prompt, std::mem::take(&mut directives)).map_err(at)?;
                 let mut reply = || {
                     let mut text = String::new();
                     while let Some((_, line)) = lines.next_if(|(_, line)| {
