@@ -34,6 +34,15 @@ pub enum Replies {
     Skip,
 }
 
+/// How CLIENT UNBLOCK ends the wait of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if its time were over.
+    Timeout,
+    /// With an error.
+    Error,
+}
+
 /// A connection, as its own session sees it.
 #[derive(Debug)]
 pub struct Client {
@@ -111,9 +120,11 @@ pub struct Shared {
     pub resp: AtomicU8,
     /// It is exempt from being closed for memory: CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
+    /// Whether its command waits for data, and whether somebody has ended that: one of the constants below.
+    blocked: AtomicU8,
     /// Somebody wants it closed.
     killed: AtomicBool,
-    /// Wakes its task to look at whether it was killed.
+    /// Wakes its task to look at whether it was killed or its wait was ended.
     pub wake: Notify,
     texts: Mutex<Texts>,
 }
@@ -131,7 +142,45 @@ pub struct Texts {
     pub command: &'static str,
 }
 
+/// What [`Shared::blocked`] holds.
+const FREE: u8 = 0;
+const BLOCKED: u8 = 1;
+const UNBLOCKED_BY_TIMEOUT: u8 = 2;
+const UNBLOCKED_BY_ERROR: u8 = 3;
+
 impl Shared {
+    /// Notes that its command waits for data, or does so no more.
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(if blocked { BLOCKED } else { FREE }, Ordering::Release);
+    }
+
+    /// Whether its command waits for data, and nobody has ended that.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire) == BLOCKED
+    }
+
+    /// Ends the wait soon. Returns whether there was one that nobody else had ended.
+    pub fn unblock(&self, how: Unblock) -> bool {
+        let to = match how {
+            Unblock::Timeout => UNBLOCKED_BY_TIMEOUT,
+            Unblock::Error => UNBLOCKED_BY_ERROR,
+        };
+        let ended = self.blocked.compare_exchange(BLOCKED, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if ended {
+            self.wake.notify_one();
+        }
+        ended
+    }
+
+    /// How somebody has ended the wait.
+    pub fn ended(&self) -> Option<Unblock> {
+        match self.blocked.load(Ordering::Acquire) {
+            UNBLOCKED_BY_TIMEOUT => Some(Unblock::Timeout),
+            UNBLOCKED_BY_ERROR => Some(Unblock::Error),
+            _ => None,
+        }
+    }
+
     /// Closes the connection soon.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
@@ -198,6 +247,7 @@ impl Clients {
             db: AtomicU8::new(0),
             resp: AtomicU8::new(2),
             no_evict: AtomicBool::new(false),
+            blocked: AtomicU8::new(FREE),
             killed: AtomicBool::new(false),
             wake: Notify::new(),
             texts: Mutex::default(),
@@ -219,6 +269,16 @@ impl Clients {
     /// Number of connections.
     pub fn len(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Number of connections whose command waits for data.
+    pub fn blocked(&self) -> usize {
+        self.lock().values().filter(|client| client.is_blocked()).count()
+    }
+
+    /// The connection of this number.
+    pub fn get(&self, id: u64) -> Option<Arc<Shared>> {
+        self.lock().get(&id).cloned()
     }
 
     /// Whether there is none.
@@ -275,6 +335,23 @@ mod tests {
         assert_eq!(clients.pause(8), Pause::Nothing);
         clients.pause_until(300, Pause::Writes, 9);
         assert_eq!(clients.pause(10), Pause::Writes);
+    }
+
+    #[test]
+    fn a_wait_is_ended_once() {
+        let clients = Clients::default();
+        let client = clients.enter(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into(), 3, 0, 2).unwrap();
+        assert!(!client.unblock(Unblock::Timeout), "it does not wait");
+        client.set_blocked(true);
+        assert_eq!((client.is_blocked(), client.ended(), clients.blocked()), (true, None, 1));
+        assert!(client.unblock(Unblock::Error));
+        assert!(!client.unblock(Unblock::Timeout));
+        assert_eq!(
+            (client.is_blocked(), client.ended(), clients.blocked()),
+            (false, Some(Unblock::Error), 0)
+        );
+        client.set_blocked(false);
+        assert_eq!(client.ended(), None);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::{
     node::Node,
     ops::{self, Ops, Watched},
     replication,
+    routing::Parking,
     stopping::Stop,
     store::Store,
     tasks,
@@ -230,6 +231,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
 
     let (phase, phases) = watch::channel(Phase::Serving);
     let (retired, mut all_retired) = mpsc::unbounded_channel();
+    let parking = Arc::new(Parking::new(options.threads));
     let (running, mut all_ended) = mpsc::channel::<()>(1);
     let grown = Arc::new(Notify::new());
     let mut primaries = Some(primaries);
@@ -256,6 +258,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
             beside,
             phase: phases.clone(),
             retired: retired.clone(),
+            parking: Arc::clone(&parking),
             seed: u64::from_le_bytes(random::bytes()),
         };
         let running = running.clone();

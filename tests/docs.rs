@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use ringfort::{
-    commands::{Command, Flags, Gather, Spread, families},
+    commands::{Command, Flags, Gather, Run, Spread, families},
     ops::{exposition, metrics::METRICS},
 };
 
@@ -46,6 +46,7 @@ fn commands() -> String {
 
 fn over_nodes(command: &Command) -> &'static str {
     match command.spread {
+        _ if matches!(command.run, Run::Blocking(_)) => "its keys one after the other, waiting for any",
         _ if command.keys.is_empty() && matches!(command.spread, Spread::Together) => "",
         Spread::Together if command.keys.len() == 1 && is_single(command) => "one key",
         Spread::Together if command.flags.has(Flags::WRITE) => "run on copies, changed where unchanged",

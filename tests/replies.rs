@@ -148,7 +148,12 @@ fn run<'a>(
             Entry::Vacant(new) => new.insert(server.connect(protocol).map_err(failed)?),
         };
         let at = |error: String| format!("line {}: {}: {error}", step.line, step.command_line);
-        let mut reply = connection.call(&step.args).map_err(failed).map_err(at)?;
+        if step.later {
+            connection.send(&step.args).map_err(failed).map_err(at)?;
+            continue;
+        }
+        let reply = if step.reads { connection.read() } else { connection.call(&step.args) };
+        let mut reply = reply.map_err(failed).map_err(at)?;
         if let (true, Some(expected)) = (step.until, &step.expected) {
             wait_until("the reply is the expected one", || {
                 let reached = expected.in_protocol(connection.protocol).allows(&reply);

@@ -70,10 +70,9 @@ impl Bench {
             out.error(&CommandError::Arity(command.name.into()));
             return out.into_bytes();
         }
-        let (Run::Data(handler) | Run::EachShard(handler) | Run::Following(Following { run: handler, .. })) =
-            command.run
-        else {
-            panic!("no data command")
+        let handler = match command.run {
+            Run::EachShard(handler) => handler,
+            run => run.handler().expect("a command of data"),
         };
         let keys = keys_of(command, args, self.limits.hash_seed);
         let mut guard = self.shard.lock().unwrap();

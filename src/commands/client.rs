@@ -11,7 +11,7 @@ use super::{
     parse::{integer, is},
     session::{SessionCx, SessionHandler},
 };
-use crate::clients::{Pause, Replies, Shared};
+use crate::clients::{Pause, Replies, Shared, Unblock};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[CLIENT];
@@ -138,7 +138,12 @@ fn line(client: &Shared, now: u64) -> String {
     let seconds = |since: u64| now.saturating_sub(since) / 1_000_000_000;
     let input = client.input.load(Ordering::Relaxed);
     let output = client.output.load(Ordering::Relaxed);
-    let flags = if client.no_evict.load(Ordering::Relaxed) { "e" } else { "N" };
+    let flags = match (client.is_blocked(), client.no_evict.load(Ordering::Relaxed)) {
+        (true, true) => "be",
+        (true, false) => "b",
+        (false, true) => "e",
+        (false, false) => "N",
+    };
     format!(
         "id={id} addr={peer} laddr={local} fd={fd} name={name} age={age} idle={idle} flags={flags} db={db} sub=0 \
          psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
@@ -379,13 +384,17 @@ fn unpause(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// No command of this server waits for data, so no client is ever blocked.
 fn unblock(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    if args.len() == 4 && yes_or_no(args.at(3), "TIMEOUT", "ERROR").is_err() {
-        return Err(CommandError::other("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
-    }
-    integer(args.at(2))?;
-    cx.out.int(0);
+    let how = match args.get(3).filter(|_| args.len() == 4).map(|how| yes_or_no(how, "TIMEOUT", "ERROR")) {
+        None | Some(Ok(true)) => Unblock::Timeout,
+        Some(Ok(false)) => Unblock::Error,
+        Some(Err(_)) => {
+            return Err(CommandError::other("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    let id = u64::try_from(integer(args.at(2))?).ok();
+    let client = id.and_then(|id| cx.node.clients.get(id));
+    cx.out.flag(client.is_some_and(|client| client.unblock(how)));
     Ok(())
 }
 

@@ -118,7 +118,7 @@ fn clients(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Resul
     lines!(out,
         "connected_clients": cx.node.clients.len(),
         "maxclients": cx.node.config.load().maxclients,
-        "blocked_clients": 0,
+        "blocked_clients": cx.node.clients.blocked(),
         "tracking_clients": 0,
         "pubsub_clients": 0,
         "paused_actions": paused,

@@ -1,8 +1,9 @@
 //! Lists.
 //!
-//! [`edit`] changes a list of either form, [`ends`] has the commands that push and pop, [`inside`] those that look at
-//! or change what lies between.
+//! [`edit`] changes a list of either form, [`ends`] has the commands that push and pop, [`blocking`] those that wait for
+//! something to pop, [`inside`] those that look at or change what lies between.
 
+mod blocking;
 pub(super) mod edit;
 mod ends;
 mod inside;
@@ -26,6 +27,11 @@ pub(super) const COMMANDS: &[Command] = &[
     ends::LMPOP,
     ends::LMOVE,
     ends::RPOPLPUSH,
+    blocking::BLPOP,
+    blocking::BRPOP,
+    blocking::BLMPOP,
+    blocking::BLMOVE,
+    blocking::BRPOPLPUSH,
     inside::LLEN,
     inside::LINDEX,
     inside::LRANGE,

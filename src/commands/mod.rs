@@ -59,7 +59,7 @@ pub use self::{
     reply::Reply,
 };
 pub use crate::config::Limits;
-use crate::store::{Db, Key};
+use crate::store::{Db, Key, Kind};
 
 /// A command's declaration.
 #[derive(Debug)]
@@ -113,6 +113,12 @@ impl Command {
             Ok(exactly) => args == exactly,
             Err(_) => args >= usize::from(self.arity.unsigned_abs()),
         }
+    }
+
+    /// Where the keys that it waits for are among its arguments: those whose data it returns.
+    pub fn awaited<'a>(&self, args: Args<'a>) -> impl Iterator<Item = usize> + use<'a> {
+        let returned = self.keys.iter().filter(|spec| spec.flags.has(KeyFlags::ACCESS));
+        returned.flat_map(move |spec| spec.indices(args)).collect::<Vec<_>>().into_iter()
     }
 
     /// All ACL categories that it is in.
@@ -353,6 +359,8 @@ pub enum Run {
     Data(Handler),
     /// The same, and it reads keys whose names it makes of what its own keys hold.
     Following(follow::Following),
+    /// The same, and it waits where there is nothing for it yet.
+    Blocking(Blocking),
     /// Once for each shard, locked one after the other.
     EachShard(Handler),
     /// With the connection and the node, without any lock.
@@ -361,6 +369,30 @@ pub enum Run {
     Control,
     /// By the router: an answer when replicas have what the connection wrote.
     Wait,
+}
+
+/// What a command runs that may wait for data.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// Tries, and answers [`Done::Waits`] where there is nothing. It is run again for each of its keys that others have
+    /// changed, with that key alone in place of all that it [waits for](Command::awaited).
+    pub handler: Handler,
+    /// What a key must hold for that.
+    pub kind: Kind,
+    /// For how many milliseconds it waits; 0: for as long as it takes.
+    pub timeout: fn(Args<'_>) -> Result<u64, CommandError>,
+}
+
+impl Run {
+    /// What it runs with the shards of its keys locked.
+    pub fn handler(&self) -> Option<Handler> {
+        match self {
+            Self::Data(handler)
+            | Self::Blocking(Blocking { handler, .. })
+            | Self::Following(follow::Following { run: handler, .. }) => Some(*handler),
+            _ => None,
+        }
+    }
 }
 
 /// A handler of data.
@@ -398,6 +430,8 @@ pub enum Done {
     Changed,
     /// It changed something and has logged the effects itself.
     Logged,
+    /// There is nothing for it yet: it changed nothing, and has replied what it does where it may not wait.
+    Waits,
 }
 
 /// Commands by name.

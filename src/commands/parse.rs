@@ -40,6 +40,18 @@ pub fn float(arg: &[u8]) -> Result<f64, CommandError> {
     number::parse_f64(arg).ok_or(CommandError::NotFloat)
 }
 
+/// For how long a command waits, given in seconds: the milliseconds, rounded up; 0 is for as long as it takes.
+pub fn timeout(arg: &[u8]) -> Result<u64, CommandError> {
+    let seconds =
+        number::parse_f64(arg).ok_or(CommandError::other("ERR timeout is not a float or out of range"))?;
+    let millis = (seconds * 1000.0).ceil();
+    // What no integer can tell counts as negative, as in Redis.
+    if millis < 0.0 || millis >= i64::MAX as f64 {
+        return Err(CommandError::other("ERR timeout is negative"));
+    }
+    Ok(millis as u64)
+}
+
 /// How a command tells when a key shall expire: in which unit, and counted from when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
@@ -144,6 +156,26 @@ mod tests {
         assert_eq!(error.to_string(), "ERR value is out of range, value must between 1 and 3");
         assert_eq!(float(b"-inf"), Ok(f64::NEG_INFINITY));
         assert_eq!(float(b"nan"), Err(CommandError::NotFloat));
+    }
+
+    #[test]
+    fn timeouts_are_seconds_with_any_fraction() {
+        let error = |text| Err(CommandError::other(text));
+        for (text, millis) in
+            [("0", 0), ("1", 1_000), ("0.0001", 1), ("-0.0001", 0), ("9e15", 9_000_000_000_000_000_000)]
+        {
+            assert_eq!(timeout(text.as_bytes()), Ok(millis), "{text}");
+        }
+        for text in ["", "x", " 1", "nan"] {
+            assert_eq!(
+                timeout(text.as_bytes()),
+                error("ERR timeout is not a float or out of range"),
+                "{text}"
+            );
+        }
+        for text in ["-1", "inf", "-inf", "9.3e15", "9223372036854775807"] {
+            assert_eq!(timeout(text.as_bytes()), error("ERR timeout is negative"), "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ringfort_cluster::{Offset, SLOTS, ShardId};
 use ringfort_protocol::{Args, Resp};
 
 use super::{
-    Command, CommandError, Cx, Limits, Reply, Run, dispatch,
+    Command, CommandError, Cx, Limits, Reply, dispatch,
     follow::{Following, Visitor},
     generic::carry::{self, fingerprint},
 };
@@ -112,7 +112,7 @@ impl Scratch {
     }
 
     fn run_and_leave(&mut self, given: &Given<'_>) -> Result<Outcome, CommandError> {
-        let (Run::Data(handler) | Run::Following(Following { run: handler, .. })) = given.command.run else {
+        let Some(handler) = given.command.run.handler() else {
             return Err(CommandError::other("ERR the command does not work on keys"));
         };
         self.replay(given)?;

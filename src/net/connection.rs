@@ -43,6 +43,9 @@ const PROTECTED: &str = "DENIED This node is in protected mode: it has no passwo
     CONFIG SET requirepass from its own machine). Or, where nobody but those who may reaches its port, switch the mode \
     off: CONFIG SET protected-mode no from its own machine, and protected-mode no in its configuration";
 
+/// A client whose command waits for data may send so many bytes of what comes next before it is not read from.
+const AHEAD_LIMIT: usize = 1 << 20;
+
 /// A connection with more bytes than this to send is not read from.
 const UNSENT_LIMIT: usize = 1 << 20;
 
@@ -126,7 +129,12 @@ impl Connection {
 
     /// The node stops: the connection ends when its client has the replies to all that was run or sent on for it.
     pub(super) fn wind_down(&self) {
-        self.session.borrow_mut().client.closing = true;
+        let mut session = self.session.borrow_mut();
+        if session.waits_for_data() {
+            // It is owed nothing yet.
+            self.shared.kill();
+        }
+        session.client.closing = true;
         self.resume.notify_one();
     }
 
@@ -220,7 +228,8 @@ impl Connection {
                 }
             }
             self.shared.input.store(input.len(), Ordering::Relaxed);
-            self.ran_here.set(self.ran_here.get() | std::mem::take(&mut router.ran));
+            // It stays set for those who were served by what ran.
+            self.ran_here.set(self.ran_here.get() | router.ran);
             // A completion may be for this very session, which is in use until here.
             drop(session);
             drop(input);
@@ -229,7 +238,9 @@ impl Connection {
     }
 
     fn wants_input(&self) -> bool {
-        self.session.borrow().may_go_on() && self.unsent_bytes() < UNSENT_LIMIT
+        let session = self.session.borrow();
+        let reads_ahead = session.waits_for_data() && self.input.borrow().len() < AHEAD_LIMIT;
+        (session.may_go_on() || reads_ahead) && self.unsent_bytes() < UNSENT_LIMIT
     }
 }
 
@@ -305,7 +316,12 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut rea
                     this.run(&of, &[]);
                 }
             }
-            () = &mut wake => wake.set(this.shared.wake.notified()),
+            () = &mut wake => {
+                wake.set(this.shared.wake.notified());
+                if let Some(how) = this.shared.ended() {
+                    of.with_router(|router| router.unblock(this.key, how));
+                }
+            }
         }
         if this.is_over() {
             break;

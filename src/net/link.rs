@@ -236,7 +236,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
                     Ok(Some((body, len))) => {
                         let Some(request) = frame::request(body) else { return false };
                         router.serve_peer(this.key, &request, &mut out);
-                        this.ran_here.set(this.ran_here.get() | std::mem::take(&mut router.ran));
+                        this.ran_here.set(this.ran_here.get() | router.ran);
                         used += len;
                     }
                     Err(_) => return false,
@@ -260,6 +260,6 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
         }
     }
     of.peers.borrow_mut().remove(&this.key);
-    of.with_router(|router| router.forget(this.key));
+    of.with_router(|router| router.forget_peer(this.key));
     of.ended.notify_one();
 }

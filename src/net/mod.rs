@@ -33,7 +33,7 @@ use crate::{
     control,
     node::Node,
     replication,
-    routing::{ConnKey, Origin, Router, Written},
+    routing::{ConnKey, Origin, Parking, Router, Written},
     tasks,
 };
 
@@ -94,6 +94,8 @@ pub struct Start {
     pub phase: watch::Receiver<Phase>,
     /// Told once, when what was run before the node retired is confirmed.
     pub retired: mpsc::UnboundedSender<()>,
+    /// Those who wait for data.
+    pub parking: Arc<Parking>,
     /// Any number, of its own for each loop.
     pub seed: u64,
 }
@@ -115,6 +117,10 @@ pub(crate) struct EventLoop {
     waits: Notify,
     pauses: Notify,
     over_limit: Notify,
+    /// Woken when another wait is the next to end.
+    deadline: Notify,
+    /// When that is.
+    next_deadline: Cell<Option<u64>>,
     replication: Arc<Notify>,
     control: mpsc::UnboundedSender<control::Command>,
 }
@@ -128,9 +134,10 @@ pub fn run(start: Start) -> io::Result<()> {
 
 impl EventLoop {
     async fn run(start: Start) -> io::Result<()> {
-        let Start { node, listeners, bus, topology, peers, replication, control, phase, seed, .. } = start;
+        let Start { node, listeners, bus, topology, peers, replication, control, phase, .. } = start;
+        let router = Router::new(Arc::clone(&node), Arc::clone(&start.parking), start.index, start.seed);
         let this = Rc::new(Self {
-            router: RefCell::new(Router::new(Arc::clone(&node), seed)),
+            router: RefCell::new(router),
             node,
             bus,
             buffer: RefCell::new(vec![0; READ_BUFFER]),
@@ -144,6 +151,8 @@ impl EventLoop {
             waits: Notify::new(),
             pauses: Notify::new(),
             over_limit: Notify::new(),
+            deadline: Notify::new(),
+            next_deadline: Cell::default(),
             replication,
             control,
         });
@@ -159,6 +168,8 @@ impl EventLoop {
         tasks::local("flush", Rc::clone(&this).flush_forever());
         tasks::local("topology", Rc::clone(&this).follow_topology(topology));
         tasks::local("retry", Rc::clone(&this).retry_forever());
+        tasks::local("served", Rc::clone(&this).pass_served_on(start.parking, start.index));
+        tasks::local("deadlines", Rc::clone(&this).end_overdue_waits());
         tasks::local("pauses", Rc::clone(&this).end_pauses());
         tasks::local("idle", Rc::clone(&this).close_idle());
         tasks::local("peers", Rc::clone(&this).accept_peers(peers));
@@ -328,6 +339,36 @@ impl EventLoop {
         }
     }
 
+    /// Answers those who waited for data and whom other loops have served.
+    async fn pass_served_on(self: Rc<Self>, parking: Arc<Parking>, index: usize) {
+        loop {
+            parking.served(index).await;
+            self.with_router(|router| {
+                router.turn();
+                router.take_served();
+            });
+        }
+    }
+
+    /// Answers those who waited for data in vain.
+    async fn end_overdue_waits(self: Rc<Self>) {
+        loop {
+            let changed = self.deadline.notified();
+            match self.next_deadline.get() {
+                None => changed.await,
+                Some(deadline) => {
+                    let left = Duration::from_nanos(deadline.saturating_sub(self.node.clock.boot()));
+                    // Whichever comes first: it looks at what is over.
+                    let _ = tokio::time::timeout(left, changed).await;
+                }
+            }
+            self.with_router(|router| {
+                router.turn();
+                router.end_overdue();
+            });
+        }
+    }
+
     /// Lets the clients that CLIENT PAUSE has held up go on once it is over.
     async fn end_pauses(self: Rc<Self>) {
         loop {
@@ -402,6 +443,10 @@ impl EventLoop {
         }
         if router.over_limit {
             self.over_limit.notify_one();
+        }
+        let next_deadline = router.next_deadline();
+        if self.next_deadline.replace(next_deadline) != next_deadline {
+            self.deadline.notify_one();
         }
         if router.logged {
             router.logged = false;

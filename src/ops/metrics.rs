@@ -165,6 +165,9 @@ pub const METRICS: &[Metric] = &[
     gauge("clients_connections", "Connections of clients that are open.", |facts| {
         facts.node.clients.len() as f64
     }),
+    gauge("clients_blocked", "Clients whose command waits for data.", |facts| {
+        facts.node.clients.blocked() as f64
+    }),
     count("clients_accepted_total", "Connections that were accepted.", |stats| &stats.connections),
     count("clients_refused_total", "Connections that were refused.", |stats| &stats.connections_refused),
     count("clients_received_bytes_total", "Bytes that clients sent.", |stats| &stats.bytes_in),

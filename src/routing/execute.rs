@@ -1,13 +1,15 @@
 //! Running a request on this node, under the locks of its shards.
 
+use std::collections::VecDeque;
+
 use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::Args;
 use smallvec::SmallVec;
 
-use super::{Request, Router, frame::Written};
+use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
 use crate::{
     commands::{
-        CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch,
+        Blocking, CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch,
         follow::{Following, Reach},
     },
     env::Now,
@@ -22,11 +24,35 @@ pub enum Executed {
     Done(Written),
     /// Nothing was run: this node does not serve one of the shards at this moment.
     NotServing,
+    /// There is nothing for it yet. If it was said who asks, it is parked, and will be answered; if not, it has left no
+    /// trace.
+    Waits,
 }
 
 impl Router {
-    /// Runs a request whose keys are all on this node, as the topology has it.
-    pub fn execute(&mut self, request: &Request<'_>, keys: &[Key<'_>], out: &mut Reply) -> Executed {
+    /// Runs a request whose keys are all on this node, as the topology has it, and serves those who waited for what it
+    /// has changed. `who` asks, if the request is to wait where there is nothing for it yet.
+    pub fn execute(
+        &mut self,
+        request: &Request<'_>,
+        keys: &[Key<'_>],
+        who: Option<(Origin, Stay)>,
+        out: &mut Reply,
+    ) -> Executed {
+        let executed = self.execute_alone(request, keys, who, out);
+        if !self.ready.is_empty() {
+            self.serve_ready();
+        }
+        executed
+    }
+
+    fn execute_alone(
+        &mut self,
+        request: &Request<'_>,
+        keys: &[Key<'_>],
+        who: Option<(Origin, Stay)>,
+        out: &mut Reply,
+    ) -> Executed {
         // Without it, only what a copy can tell is told, and only to those who asked for that.
         let has_lease = self.node.lease.holds(self.now.boot);
         if !has_lease && (!request.replica || keys.is_empty()) {
@@ -41,13 +67,13 @@ impl Router {
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
-            Run::Data(handler) => {
-                let shards = keys.iter().map(|key| self.node.store.shard_of(key.slot)).collect();
-                self.execute_several(handler, request, keys, shards, out)
+            Run::Data(handler) => self.execute_several(handler, request, keys, self.shards_of(keys), None, out),
+            Run::Blocking(Blocking { handler, .. }) => {
+                self.execute_several(handler, request, keys, self.shards_of(keys), who, out)
             }
             Run::Following(following) => {
                 let shards = self.reached(&following, request.args, keys);
-                self.execute_several(following.run, request, keys, shards, out)
+                self.execute_several(following.run, request, keys, shards, None, out)
             }
             Run::EachShard(handler) => self.execute_each(handler, request, out),
             Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
@@ -62,7 +88,7 @@ impl Router {
         out: &mut Reply,
     ) -> Executed {
         let (random, access) = (self.dice.roll(), self.access(request));
-        let Self { node, settings, now, logged, lookups, .. } = self;
+        let Self { node, settings, now, logged, lookups, ready, .. } = self;
         let mut guard = node.store.lock(node.store.shard_of(keys[0].slot));
         if !serves(node, *now, &guard, request) {
             return Executed::NotServing;
@@ -75,7 +101,7 @@ impl Router {
         dispatch::run(handler, &mut cx, request.args);
         lookups.add(cx.db.lookups());
         let mut written = Written::new();
-        *logged |= settle(node, &mut guard, before, &mut written);
+        *logged |= settle(node, &mut guard, before, &mut written, ready);
         Executed::Done(written)
     }
 
@@ -85,6 +111,7 @@ impl Router {
         request: &Request<'_>,
         keys: &[Key<'_>],
         mut ids: SmallVec<[ShardId; 8]>,
+        who: Option<(Origin, Stay)>,
         out: &mut Reply,
     ) -> Executed {
         let (node, settings) = (self.node.clone(), self.settings.clone());
@@ -99,14 +126,30 @@ impl Router {
         let mut shards: Vec<&mut Shard> = guards.iter_mut().map(|guard| &mut **guard).collect();
         let locked = Locked::new(&mut shards, node.store.slots_per_shard());
         let db = Db::new(locked, request.db, self.now.wall, access);
+        let mark = out.mark();
         let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
-        dispatch::run(handler, &mut cx, request.args);
+        let done = dispatch::run(handler, &mut cx, request.args);
         self.lookups.add(cx.db.lookups());
+        let mut waits = done == Done::Waits && request.waits;
+        if waits {
+            out.rewind(mark);
+            // Under the locks: whoever changes a key after this finds it parked.
+            if let Some((origin, stay)) = who
+                && let Err(error) = self.park(origin, request, stay, &mut guards)
+            {
+                out.error(&error);
+                waits = false;
+            }
+        }
         let mut written = Written::new();
         for (guard, before) in guards.iter_mut().zip(before) {
-            self.logged |= settle(&node, guard, before, &mut written);
+            self.logged |= settle(&node, guard, before, &mut written, &mut self.ready);
         }
-        Executed::Done(written)
+        if waits { Executed::Waits } else { Executed::Done(written) }
+    }
+
+    fn shards_of(&self, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
+        keys.iter().map(|key| self.node.store.shard_of(key.slot)).collect()
     }
 
     /// The shards of a command's keys, and of those that it may find by their values.
@@ -115,8 +158,9 @@ impl Router {
         match (following.reach)(args) {
             Reach::Everything => (0..store.shards()).map(ShardId).collect(),
             Reach::Slots(slots) => {
-                let slots = keys.iter().map(|key| key.slot).chain(slots);
-                slots.map(|slot| store.shard_of(slot)).collect()
+                let mut shards = self.shards_of(keys);
+                shards.extend(slots.into_iter().map(|slot| store.shard_of(slot)));
+                shards
             }
         }
     }
@@ -153,7 +197,7 @@ impl Router {
                 }
             };
             debug_assert!(done != Done::Changed, "a command without a key logs its own effects");
-            self.logged |= settle(&node, &mut guard, before, &mut written);
+            self.logged |= settle(&node, &mut guard, before, &mut written, &mut self.ready);
             replies.push(part.into_bytes());
             weights.push(guard.len(request.db));
         }
@@ -174,9 +218,17 @@ impl Router {
     }
 }
 
-/// Notes what a shard has become, before it is unlocked: how far its log reaches now, and what has expired. Returns
-/// whether there is something for replication.
-pub(super) fn settle(node: &Node, shard: &mut Shard, before: Offset, written: &mut Written) -> bool {
+/// Notes what a shard has become, before it is unlocked: how far its log reaches now, what has expired, and who may be
+/// served. Returns whether there is something for replication.
+pub(super) fn settle(
+    node: &Node,
+    shard: &mut Shard,
+    before: Offset,
+    written: &mut Written,
+    ready: &mut VecDeque<Ready>,
+) -> bool {
+    let id = shard.core.id;
+    ready.extend(shard.core.take_changed().into_iter().map(|key| Ready { shard: id, key }));
     let end = shard.core.log.end();
     let mut logged = false;
     if end != before {

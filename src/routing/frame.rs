@@ -17,6 +17,10 @@ pub const CONTENT_LIMIT: usize = 1 << 30;
 /// Bytes of a request's head.
 const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
 
+/// Bits of a request's last byte before the command.
+const SILENT: u8 = 1;
+const WAITS: u8 = 2;
+
 /// Stands for the number of positions in a reply frame that says [`Answer::NotPrimary`].
 const NOT_PRIMARY: u16 = u16::MAX;
 
@@ -40,6 +44,8 @@ pub struct PeerRequest<'a> {
     pub resp: Resp,
     /// Reads leave no mark on keys.
     pub silent: bool,
+    /// It may wait for data, if it is a command that does.
+    pub waits: bool,
     /// The command in RESP.
     pub command: &'a [u8],
 }
@@ -75,7 +81,8 @@ pub fn put_request(out: &mut Vec<u8>, request: &PeerRequest<'_>) {
     out.extend_from_slice(&request.id.to_le_bytes());
     out.extend_from_slice(&request.version.0.to_le_bytes());
     let resp = if request.resp == Resp::V3 { 3 } else { 2 };
-    out.extend_from_slice(&[request.db, resp, u8::from(request.silent)]);
+    let bits = u8::from(request.silent) * SILENT + u8::from(request.waits) * WAITS;
+    out.extend_from_slice(&[request.db, resp, bits]);
     out.extend_from_slice(request.command);
 }
 
@@ -83,13 +90,14 @@ pub fn put_request(out: &mut Vec<u8>, request: &PeerRequest<'_>) {
 pub fn request(body: &[u8]) -> Option<PeerRequest<'_>> {
     let (id, rest) = body.split_first_chunk()?;
     let (version, rest) = rest.split_first_chunk()?;
-    let ([db, resp, silent], command) = rest.split_first_chunk()?;
+    let ([db, resp, bits], command) = rest.split_first_chunk()?;
     Some(PeerRequest {
         id: u32::from_le_bytes(*id),
         version: Version(u64::from_le_bytes(*version)),
         db: *db,
         resp: if *resp == 3 { Resp::V3 } else { Resp::V2 },
-        silent: *silent != 0,
+        silent: bits & SILENT != 0,
+        waits: bits & WAITS != 0,
         command,
     })
 }
@@ -184,12 +192,17 @@ mod tests {
             db: 3,
             resp: Resp::V3,
             silent: true,
+            waits: false,
             command: b"*1\r\n$4\r\nPING\r\n",
         };
         let mut out = Vec::new();
         put_request(&mut out, &sent);
         let (body, len) = split(&out).unwrap().unwrap();
         assert_eq!((request(body), len), (Some(sent), out.len()));
+        let sent = PeerRequest { silent: false, waits: true, ..request(body).unwrap() };
+        let mut out = Vec::new();
+        put_request(&mut out, &sent);
+        assert_eq!(request(&out[4..]), Some(sent));
         for answer in [
             Answer::NotPrimary(Version(5)),
             Answer::Reply { written: Written::new(), bytes: b"+PONG\r\n" },

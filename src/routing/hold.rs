@@ -5,8 +5,14 @@ use std::collections::HashSet;
 use ringfort_cluster::{ShardId, Version};
 use rustc_hash::FxBuildHasher;
 
-use super::{ConnKey, Flight, Origin, Owned, PeerIndex, Place, Router, frame};
-use crate::{clients::Door, commands::CommandError, store::Key};
+use super::{
+    ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Router, Written, blocked::Ending, frame,
+};
+use crate::{
+    clients::Door,
+    commands::{CommandError, Run},
+    store::Key,
+};
 
 /// How long a request waits before it is refused, in nanoseconds. Longer than an orphaned shard waits for a holder.
 const HOLD_NS: u64 = 10_000_000_000;
@@ -24,14 +30,14 @@ const HELD_BYTES_LIMIT: usize = 256 << 20;
 /// A request that waits.
 #[derive(Debug)]
 pub(super) struct Held {
-    origin: Origin,
-    request: Owned,
+    pub(super) origin: Origin,
+    pub(super) request: Owned,
     stay: Stay,
 }
 
 /// When a request first came to the router, and how long it may stay.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stay {
+pub struct Stay {
     /// Its place in the order in which requests came; kept when it is sent, comes back, and waits again.
     order: u64,
     /// When it is refused, by the clock since the machine started.
@@ -89,9 +95,10 @@ impl Router {
         self.held.insert(at, held);
     }
 
-    /// Whether requests wait, for somebody to serve their shards or for replicas.
+    /// Whether requests wait, for somebody to serve their shards or for replicas; or whether somebody who waits for data
+    /// could not be served.
     pub fn has_waiting(&self) -> bool {
-        !self.held.is_empty() || self.waits_for_replicas()
+        !self.held.is_empty() || self.waits_for_replicas() || !self.ready.is_empty()
     }
 
     /// Number of requests that wait for somebody to serve their shards, and their bytes.
@@ -125,6 +132,7 @@ impl Router {
 
     /// Tries all that wait once more, in their order.
     pub fn retry_held(&mut self) {
+        self.serve_ready();
         let mut passed_over = HashSet::default();
         for held in std::mem::take(&mut self.held) {
             self.held_bytes -= held.request.args.capacity();
@@ -138,12 +146,17 @@ impl Router {
         let view = request.as_request();
         self.untrack(origin, &view, false);
         let waiting = self.held.len();
+        let wait = self.wait_of(origin, &view);
+        if let Some(reply) = wait.reply(view.resp) {
+            return self.complete(origin, reply, Written::new());
+        }
         if self.is_cut_off() {
             let text =
                 "CLUSTERDOWN This node hears from no majority of the cluster's council, so it may not serve";
             return self.fail(origin, &CommandError::other(text));
         }
-        if self.now.boot >= stay.until {
+        // Who waits for data has a deadline of his own.
+        if self.now.boot >= stay.until && !matches!(view.command.run, Run::Blocking(_)) {
             let text = "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long";
             return self.fail(origin, &CommandError::other(text));
         }
@@ -160,6 +173,10 @@ impl Router {
                 self.fail(origin, &CommandError::other(text));
             }
             _ if blocked => self.hold_until(origin, view, &keys, stay),
+            // The keys have parted since they were grouped: its job begins anew.
+            Place::Several if matches!(origin, Origin::Watch { .. }) && view.waits => {
+                self.complete(origin, Ending::TimedOut.reply(view.resp), Written::new());
+            }
             // Another node asked, and by now it is not for this one to answer.
             Place::Peer(_) | Place::Several if matches!(origin, Origin::Peer { .. }) => {
                 if self.version() >= stay.version {
@@ -174,9 +191,10 @@ impl Router {
             Place::Wait => self.hold_until(origin, view, &keys, stay),
             Place::Here => {
                 let mut out = crate::commands::Reply::new(view.resp);
-                match self.execute(&view, &keys, &mut out) {
-                    super::Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
-                    super::Executed::NotServing => self.hold_until(origin, view, &keys, stay),
+                match self.execute(&view, &keys, Some((origin, stay)), &mut out) {
+                    Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
+                    Executed::NotServing => self.hold_until(origin, view, &keys, stay),
+                    Executed::Waits => {}
                 }
             }
             place => self.submit_again(origin, view, &keys, place, stay),
@@ -188,11 +206,26 @@ impl Router {
         }
     }
 
+    /// Takes a request out that waits, if it does.
+    pub(super) fn take_held(&mut self, origin: Origin) -> Option<Owned> {
+        let at = self.held.iter().position(|held| held.origin == origin)?;
+        let held = self.held.remove(at)?;
+        self.held_bytes -= held.request.args.capacity();
+        self.untrack(origin, &held.request.as_request(), false);
+        Some(held.request)
+    }
+
     fn is_ready(&self, peer: PeerIndex, door: Door) -> bool {
         door == Door::Cluster || self.peers[usize::from(peer)].connected
     }
 
-    fn hold_until(&mut self, origin: Origin, request: super::Request<'_>, keys: &[Key<'_>], stay: Stay) {
+    pub(super) fn hold_until(
+        &mut self,
+        origin: Origin,
+        request: super::Request<'_>,
+        keys: &[Key<'_>],
+        stay: Stay,
+    ) {
         self.track(origin, keys, None);
         self.put_held(Held { origin, request: request.to_owned(), stay });
     }
@@ -215,6 +248,7 @@ impl Router {
 
     /// Forgets the requests of a connection that has ended: what waits is not run any more.
     pub fn forget(&mut self, conn: ConnKey) {
+        self.forget_wait(conn);
         let gone = CommandError::other("ERR the client has gone");
         for held in std::mem::take(&mut self.held) {
             if self.connection_of(held.origin) == Some(conn) {

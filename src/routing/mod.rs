@@ -7,17 +7,20 @@
 //!
 //! A request is run by [`execute`] under the locks of its shards, by nobody but the primary and only while it holds its
 //! lease. A request of several keys is [split](spread) over the nodes that own them, or takes several
-//! [steps]. What promise 1 of the project means is decided here: a client may send any command to any node.
+//! [steps]; one that waits for data is [parked](park), with those who [wait](blocked) looked after where they are. What promise 1 of the project means is decided here: a client may send any command to any node.
 //!
 //! **Order.** Replies of a connection leave in the order of its requests (holes see to that). Requests of one
 //! connection for one shard are also *run* in their order: while one of them is under way elsewhere or waits, later
 //! ones follow it on the same link or wait behind it.
 
 mod assemble;
+mod awaiting;
+mod blocked;
 mod carry;
 mod execute;
 pub mod frame;
 mod hold;
+mod park;
 mod peer;
 mod scan;
 mod spread;
@@ -27,7 +30,10 @@ mod tests;
 mod upkeep;
 mod wait;
 
-use std::{collections::HashMap, collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use ringfort_cluster::{Member, NodeId, ShardId, Topology, Version};
 use ringfort_protocol::{Args, OwnedArgs, Resp};
@@ -35,7 +41,7 @@ use rustc_hash::FxBuildHasher;
 use slab::Slab;
 use smallvec::SmallVec;
 
-pub use self::{execute::Executed, frame::Written, peer::PeerQueue, wait::WaitFor};
+pub use self::{execute::Executed, frame::Written, park::Parking, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
     commands::{
@@ -65,7 +71,7 @@ pub type PeerIndex = u16;
 pub type Keys<'a> = SmallVec<[Key<'a>; 2]>;
 
 /// Who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A client of this loop.
     Client {
@@ -83,6 +89,13 @@ pub enum Origin {
     },
     /// A step of a request that takes several.
     Step(usize),
+    /// A part of a request that waits for keys of several nodes.
+    Watch {
+        /// Which one.
+        job: usize,
+        /// Which part.
+        part: usize,
+    },
     /// Another node, for a client of its own.
     Peer {
         /// Its connection.
@@ -109,6 +122,8 @@ pub struct Request<'a> {
     pub door: Door,
     /// Replicas may answer.
     pub replica: bool,
+    /// It may wait for data, if it is a command that does.
+    pub waits: bool,
 }
 
 /// Where a shard is served.
@@ -178,19 +193,20 @@ struct Owned {
     silent: bool,
     door: Door,
     replica: bool,
+    waits: bool,
 }
 
 impl Owned {
     fn as_request(&self) -> Request<'_> {
-        let Self { command, ref args, db, resp, silent, door, replica } = *self;
-        Request { command, args: args.as_args(), db, resp, silent, door, replica }
+        let Self { command, ref args, db, resp, silent, door, replica, waits } = *self;
+        Request { command, args: args.as_args(), db, resp, silent, door, replica, waits }
     }
 }
 
 impl Request<'_> {
     fn to_owned(self) -> Owned {
-        let Self { command, args, db, resp, silent, door, replica } = self;
-        Owned { command, args: args.into(), db, resp, silent, door, replica }
+        let Self { command, args, db, resp, silent, door, replica, waits } = self;
+        Owned { command, args: args.into(), db, resp, silent, door, replica, waits }
     }
 }
 
@@ -251,6 +267,21 @@ pub struct Router {
     gathers: Slab<spread::Gathering>,
     waits: Vec<wait::Wait>,
     jobs: Slab<steps::Job>,
+    /// Steps that have ended, whose jobs are to go on.
+    ended: steps::Ended,
+    awaits: Slab<awaiting::Awaiting>,
+    /// Those who wait for data, as all loops know them.
+    parking: Arc<Parking>,
+    /// This loop's place among them.
+    index: usize,
+    parked: park::Parked,
+    /// Keys that have changed, and whose waiters are to be served.
+    ready: VecDeque<park::Ready>,
+    serving: bool,
+    blocked: HashMap<ConnKey, blocked::Blocked, FxBuildHasher>,
+    deadlines: BTreeSet<(u64, ConnKey)>,
+    /// Requests that may wait at a peer, by who asked.
+    sent: HashMap<Origin, usize, FxBuildHasher>,
     /// Where commands run on copies; made when one first does.
     scratch: Option<Box<Scratch>>,
     unresolved: HashMap<(ConnKey, ShardId), Unresolved, FxBuildHasher>,
@@ -258,8 +289,8 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router that knows the topology which its node has applied.
-    pub fn new(node: Arc<Node>, seed: u64) -> Self {
+    /// The router of loop `index`, which knows the topology that its node has applied.
+    pub fn new(node: Arc<Node>, parking: Arc<Parking>, index: usize, seed: u64) -> Self {
         let mut router = Self {
             settings: node.config.load(),
             topology: node.topology.load_full(),
@@ -288,6 +319,16 @@ impl Router {
             gathers: Slab::new(),
             waits: Vec::new(),
             jobs: Slab::new(),
+            ended: Default::default(),
+            awaits: Slab::new(),
+            parking,
+            index,
+            parked: Default::default(),
+            ready: VecDeque::new(),
+            serving: false,
+            blocked: HashMap::default(),
+            deadlines: BTreeSet::new(),
+            sent: HashMap::default(),
             scratch: None,
             unresolved: HashMap::default(),
             dice: Dice::new(seed),
@@ -326,6 +367,7 @@ impl Router {
             self.topology = topology;
             self.lay_routes();
             self.drop_dead_links();
+            self.call_back_moved();
         }
         self.retry_held();
     }
@@ -463,6 +505,7 @@ impl Router {
 
     /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
     pub fn submit(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], place: Place) {
+        self.begin_to_wait(origin, &request);
         let stay = self.new_stay();
         self.submit_again(origin, request, keys, place, stay);
     }
@@ -486,9 +529,10 @@ impl Router {
             Place::Several => self.spread(origin, request, keys),
             Place::Here => {
                 let mut out = crate::commands::Reply::new(request.resp);
-                match self.execute(&request, keys, &mut out) {
+                match self.execute(&request, keys, Some((origin, stay)), &mut out) {
                     Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
                     Executed::NotServing => self.hold(origin, request.to_owned(), keys),
+                    Executed::Waits => {}
                 }
             }
         }
@@ -529,8 +573,11 @@ impl Router {
         self.track(origin, keys, Some(peer));
         let queue = &mut self.peers[usize::from(peer)];
         let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end(), stay };
-        let id = self.flights.insert(flight) as u32;
-        queue.put(id, self.topology.version, &request);
+        let id = self.flights.insert(flight);
+        queue.put(id as u32, self.topology.version, &request);
+        if let Run::Blocking(_) = request.command.run {
+            self.sent.insert(origin, id);
+        }
         self.node.stats.forwarded.add(1);
     }
 
@@ -567,7 +614,7 @@ impl Router {
             Origin::Client { conn, .. } | Origin::Peer { conn, .. } => Some(conn),
             Origin::Part { gather, .. } => self.connection_of(self.gathers.get(gather)?.origin),
             // What matters to the order of its connection's requests is the whole of it.
-            Origin::Step(_) => None,
+            Origin::Step(_) | Origin::Watch { .. } => None,
         }
     }
 
@@ -583,10 +630,11 @@ impl Router {
     pub fn complete(&mut self, origin: Origin, reply: Vec<u8>, written: Written) {
         match origin {
             Origin::Client { conn, hole } => {
+                self.end_of_wait(conn, hole);
                 self.completions.push(Completion { conn, hole, reply, written });
             }
             Origin::Part { gather, part } => self.gather(gather, part, reply, written),
-            Origin::Step(job) => self.end_step(job, reply, written),
+            Origin::Step(_) | Origin::Watch { .. } => self.end_in_turn(origin, reply, written),
             Origin::Peer { conn, id } => {
                 let mut frame = Vec::new();
                 let answer = frame::Answer::Reply { written, bytes: &reply };
@@ -607,8 +655,9 @@ impl Router {
         keys.first().is_some_and(|key| shard(key) == Role::Replica)
     }
 
-    /// Whether a command's effects would be unknown if the node that runs it died.
-    fn may_write(command: &Command) -> bool {
-        command.flags.has(Flags::WRITE)
+    /// Whether a command's effects would be unknown if the node that runs it died. Of one that waits, nothing has been
+    /// run yet, as a rule; what was taken out for it in the last moment is lost with its node.
+    fn may_have_written(command: &Command) -> bool {
+        command.flags.has(Flags::WRITE) && !matches!(command.run, Run::Blocking(_))
     }
 }

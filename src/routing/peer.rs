@@ -3,7 +3,7 @@
 use ringfort_cluster::{Member, NodeId, Version};
 use ringfort_protocol::{Args, Limits, Parsed, Parser, encode_command};
 
-use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, frame};
+use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, blocked, frame};
 use crate::{
     clients::Door,
     commands::{self, CommandError, Run},
@@ -50,8 +50,8 @@ impl PeerQueue {
     pub(super) fn put(&mut self, id: u32, version: Version, request: &Request<'_>) {
         let mut command = Vec::new();
         encode_command(&mut command, request.args.iter());
-        let Request { db, resp, silent, .. } = *request;
-        let frame = frame::PeerRequest { id, version, db, resp, silent, command: &command };
+        let Request { db, resp, silent, waits, .. } = *request;
+        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, command: &command };
         frame::put_request(&mut self.out, &frame);
     }
 
@@ -82,7 +82,7 @@ impl Router {
             if matches!(flight.request.command.run, Run::Wait) {
                 // Whoever serves the shard next knows nothing of who had acknowledged what.
                 self.complete_count(flight.origin, 0);
-            } else if flight.at >= sent || !Self::may_write(flight.request.command) {
+            } else if flight.at >= sent || !Self::may_have_written(flight.request.command) {
                 self.hold_flight(flight);
             } else {
                 let (node, command) = (self.peers[usize::from(peer)].node, flight.request.command.name);
@@ -142,6 +142,9 @@ impl Router {
         let ids: Vec<usize> =
             self.flights.iter().filter(|(_, flight)| flight.peer == peer).map(|(id, _)| id).collect();
         let mut flights: Vec<Flight> = ids.into_iter().map(|id| self.flights.remove(id)).collect();
+        for flight in &flights {
+            self.sent.remove(&flight.origin);
+        }
         flights.sort_by_key(|flight| flight.at);
         flights
     }
@@ -156,6 +159,7 @@ impl Router {
             return;
         }
         let flight = self.flights.remove(reply.id as usize);
+        self.sent.remove(&flight.origin);
         if self.peers[usize::from(peer)].leaving.is_some() {
             self.drop_left_links();
         }
@@ -186,16 +190,19 @@ impl Router {
         if args.at(0) == b"WAIT" {
             return self.wait_for_peer(origin, args);
         }
+        if args.at(0) == blocked::CANCEL {
+            return self.cancel_for_peer(origin, args);
+        }
         let command = match commands::resolve_for_peer(args) {
             Ok(command) => command,
             Err(error) => return self.fail(origin, &error),
         };
         self.node.stats.served_for_peers.add(1);
-        let frame::PeerRequest { db, resp, silent, .. } = *request;
+        let frame::PeerRequest { db, resp, silent, waits, .. } = *request;
         if db >= DATABASES {
             return self.fail(origin, &CommandError::DbOutOfRange);
         }
-        let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false };
+        let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false, waits };
         let keys = self.keys(command, args);
         let place = match self.place(&view, &keys) {
             // On every node: this one does its part.
@@ -214,7 +221,9 @@ impl Router {
             Place::Peer(_) | Place::Several => self.answer_not_primary(origin),
             Place::Here => {
                 let mut reply = commands::Reply::new(resp);
-                match self.execute(&view, &keys, &mut reply) {
+                let stay = self.new_stay();
+                match self.execute(&view, &keys, Some((origin, stay)), &mut reply) {
+                    Executed::Waits => {}
                     Executed::NotServing => self.hold(origin, view.to_owned(), &keys),
                     Executed::Done(written) => {
                         let bytes = reply.into_bytes();

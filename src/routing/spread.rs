@@ -7,7 +7,7 @@ use ringfort_protocol::{OwnedArgs, elements};
 
 use super::{Origin, Place, Request, Route, Router, frame::Written};
 use crate::{
-    commands::{Command, CommandError, Find, Gather, Reply, Spread},
+    commands::{Command, CommandError, Find, Gather, Reply, Run, Spread},
     store::Key,
 };
 
@@ -45,9 +45,12 @@ impl Gathering {
 
 impl Router {
     pub(super) fn spread(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
-        if self.gathers.len() + self.jobs.len() >= GATHERS_LIMIT {
+        if self.gathers.len() + self.jobs.len() + self.awaits.len() >= GATHERS_LIMIT {
             let error = CommandError::other("ERR too many requests over several nodes are under way");
             return self.fail(origin, &error);
+        }
+        if matches!(request.command.run, Run::Blocking(_)) && request.waits {
+            return self.await_any(origin, request);
         }
         match request.command.spread {
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
@@ -227,7 +230,7 @@ fn integer(reply: &[u8]) -> Option<i64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-fn is_null(reply: &[u8]) -> bool {
+pub(super) fn is_null(reply: &[u8]) -> bool {
     reply.starts_with(b"$-1") || reply.starts_with(b"_") || reply.starts_with(b"*-1")
 }
 

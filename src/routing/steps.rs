@@ -4,6 +4,8 @@
 //! to its job. The client's connection waits for the job as a whole: later requests of it for the same shards are not
 //! run before the job ends.
 
+use std::collections::VecDeque;
+
 use ringfort_protocol::OwnedArgs;
 
 use super::{
@@ -44,6 +46,14 @@ impl Job {
     }
 }
 
+/// Steps that have ended, with their replies and how far they wrote.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    steps: VecDeque<(Origin, Vec<u8>, Written)>,
+    /// Their jobs are going on: what ends meanwhile has its turn behind them.
+    pub(super) busy: bool,
+}
+
 /// What all jobs have.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -66,15 +76,37 @@ impl Router {
     pub(super) fn step(&mut self, mut job: Job, command: &'static Command, db: u8, args: &OwnedArgs) {
         let Owned { resp, silent, .. } = job.asked().request;
         let args = args.as_args();
-        let request = Request { command, args, db, resp, silent, door: Door::Client, replica: false };
+        let request =
+            Request { command, args, db, resp, silent, door: Door::Client, replica: false, waits: false };
         let origin = Origin::Step(self.jobs.insert(job));
         let keys = self.keys(command, args);
         let place = self.place(&request, &keys);
         self.submit(origin, request, &keys, place);
     }
 
+    /// A step has ended, perhaps while it was being sent: its job goes on once that is over, so that jobs of many steps
+    /// are no deep recursion.
+    pub(super) fn end_in_turn(&mut self, origin: Origin, reply: Vec<u8>, written: Written) {
+        self.ended.steps.push_back((origin, reply, written));
+        self.let_jobs_go_on();
+    }
+
+    pub(super) fn let_jobs_go_on(&mut self) {
+        if std::mem::replace(&mut self.ended.busy, true) {
+            return;
+        }
+        while let Some((origin, reply, written)) = self.ended.steps.pop_front() {
+            match origin {
+                Origin::Step(job) => self.end_step(job, reply, written),
+                Origin::Watch { job, part } => self.await_goes_on(job, part, reply, written),
+                Origin::Client { .. } | Origin::Part { .. } | Origin::Peer { .. } => {}
+            }
+        }
+        self.ended.busy = false;
+    }
+
     /// A step has ended: its job goes on, or ends with the step's error.
-    pub(super) fn end_step(&mut self, job: usize, reply: Vec<u8>, written: Written) {
+    fn end_step(&mut self, job: usize, reply: Vec<u8>, written: Written) {
         let Some(mut job) = self.jobs.try_remove(job) else { return };
         job.asked().written.extend(written);
         match job {

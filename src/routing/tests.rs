@@ -1,5 +1,7 @@
 //! Requests over several nodes, in one thread: routers that pass each other their frames.
 
+mod waiting;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -15,9 +17,9 @@ use ringfort_cluster::{
 };
 use ringfort_protocol::encode_command;
 
-use super::{Router, frame};
+use super::{Parking, Router, frame};
 use crate::{
-    clients::{Client, Clients, Door, Replies},
+    clients::{Client, Clients, Door, Replies, Unblock},
     commands::digest::digest,
     config::Config,
     env::Clock,
@@ -48,7 +50,10 @@ impl Clock for HandClock {
 struct Cluster {
     clock: Arc<HandClock>,
     routers: Vec<Router>,
+    /// The first of each node, and then others.
     sessions: Vec<Session>,
+    /// The node of each.
+    homes: Vec<usize>,
 }
 
 fn id(node: usize) -> NodeId {
@@ -120,7 +125,7 @@ impl Cluster {
             roles::adopt(&node, &agreed);
             let any = "127.0.0.1:1".parse().unwrap();
             let client = Client {
-                shared: node.clients.enter(any, any, 0, 0, 1).unwrap(),
+                shared: node.clients.enter(any, any, 0, 0, 9).unwrap(),
                 door: Door::Client,
                 db: 0,
                 authenticated: true,
@@ -130,10 +135,10 @@ impl Cluster {
                 readonly: false,
                 closing: false,
             };
-            sessions.push(Session::new(client, 1));
-            routers.push(Router::new(Arc::new(node), index as u64));
+            sessions.push(Session::new(client, index as u64 + 1));
+            routers.push(Router::new(Arc::new(node), Arc::new(Parking::new(1)), 0, index as u64));
         }
-        let mut cluster = Self { clock, routers, sessions };
+        let mut cluster = Self { clock, routers, sessions, homes: (0..nodes).collect() };
         for router in &mut cluster.routers {
             (0..router.peers.len()).for_each(|peer| router.link_up(peer as u16));
         }
@@ -149,11 +154,21 @@ impl Cluster {
         }
     }
 
-    /// Feeds a command to a node, as a client does, without waiting for the reply.
-    fn feed(&mut self, node: usize, command: &str) {
+    /// One more client of a node.
+    fn connect(&mut self, node: usize) -> usize {
+        let any = "127.0.0.1:1".parse().unwrap();
+        let shared = self.routers[node].node.clients.enter(any, any, 0, 0, 9).unwrap();
+        let number = self.sessions.len();
+        self.sessions.push(Session::new(Client::new(shared, Door::Client, true), number as u64 + 1));
+        self.homes.push(node);
+        number
+    }
+
+    /// Feeds a command to a node, as its first client does (or another one), without waiting for the reply.
+    fn feed(&mut self, client: usize, command: &str) {
         let mut bytes = Vec::new();
         encode_command(&mut bytes, command.split(' ').collect::<Vec<_>>().into_iter());
-        let (session, router) = (&mut self.sessions[node], &mut self.routers[node]);
+        let (session, router) = (&mut self.sessions[client], &mut self.routers[self.homes[client]]);
         router.turn();
         assert_eq!(session.receive(&bytes, router), bytes.len());
     }
@@ -161,7 +176,6 @@ impl Cluster {
     /// Passes on frames until none is under way; `before` sees each request before its owner does.
     fn settle_with(&mut self, mut before: impl FnMut(&mut Self, &[u8])) {
         loop {
-            let mut idle = true;
             for from in 0..self.routers.len() {
                 for peer in 0..self.routers[from].peers.len() {
                     let queue = &mut self.routers[from].peers[peer];
@@ -170,7 +184,6 @@ impl Cluster {
                     let to = usize::from(queue.node.0[0]) - 1;
                     let mut rest = &bytes[..];
                     while let Some((body, len)) = frame::split(rest).unwrap() {
-                        idle = false;
                         let request = frame::request(body).unwrap();
                         before(self, request.command);
                         let (conn, mut out) = (100 + from as u64, Vec::new());
@@ -182,10 +195,19 @@ impl Cluster {
                 }
                 self.deliver(from);
             }
-            if idle {
+            if self.rests() {
                 return;
             }
         }
+    }
+
+    /// Whether nothing is to be passed on.
+    fn rests(&self) -> bool {
+        let rests = |router: &Router| {
+            let sends = router.peers.iter().any(|peer| !peer.out.is_empty());
+            !sends && router.completions.is_empty() && router.peer_completions.is_empty()
+        };
+        self.routers.iter().all(rests)
     }
 
     fn settle(&mut self) {
@@ -203,7 +225,8 @@ impl Cluster {
 
     fn deliver(&mut self, node: usize) {
         for completion in std::mem::take(&mut self.routers[node].completions) {
-            self.sessions[node].complete(completion.hole, &completion.reply, &completion.written);
+            let session = &mut self.sessions[completion.conn as usize - 1];
+            session.complete(completion.hole, &completion.reply, &completion.written);
         }
         for completion in std::mem::take(&mut self.routers[node].peer_completions) {
             self.answer(node, completion.conn, &completion.frame);
@@ -232,7 +255,11 @@ impl Cluster {
 
     /// Under way anywhere.
     fn under_way(&self) -> usize {
-        let of = |router: &Router| router.jobs.len() + router.gathers.len() + router.unresolved.len();
+        let of = |router: &Router| {
+            let waits =
+                router.awaits.len() + router.blocked.len() + router.deadlines.len() + router.sent.len();
+            router.jobs.len() + router.gathers.len() + router.unresolved.len() + waits + router.waiters()
+        };
         self.routers.iter().map(of).sum()
     }
 

@@ -85,7 +85,7 @@ impl Router {
         }
         let before = shard.core.log.end();
         let more = shard.expire(self.now.wall, EXPIRY_BUDGET);
-        self.logged |= execute::settle(&node, &mut shard, before, &mut Written::new());
+        self.logged |= execute::settle(&node, &mut shard, before, &mut Written::new(), &mut self.ready);
         more
     }
 }

@@ -131,7 +131,7 @@ impl Router {
         }
         let args: OwnedArgs = words.iter().collect();
         let (db, silent, replica, resp) = (0, false, false, Default::default());
-        let request = Owned { command, args, db, resp, silent, door: Door::Client, replica };
+        let request = Owned { command, args, db, resp, silent, door: Door::Client, replica, waits: false };
         let stay = self.new_stay();
         let queue = &mut self.peers[usize::from(peer)];
         let at = queue.end();

@@ -126,6 +126,11 @@ impl Session {
             && self.output.ready().bytes.len() < OUTPUT_LIMIT
     }
 
+    /// Whether its command waits for data: then it is read on, to notice that its client goes.
+    pub fn waits_for_data(&self) -> bool {
+        self.blocked_on.is_some() && self.client.shared.is_blocked()
+    }
+
     /// Whether it neither works nor waits for anything: then it may be closed for being silent.
     pub fn is_idle(&self) -> bool {
         self.output.holes() == 0 && !self.paused
@@ -136,6 +141,7 @@ impl Session {
         self.output.fill(hole, reply);
         if self.blocked_on == Some(hole) {
             self.blocked_on = None;
+            self.client.shared.set_blocked(false);
         }
         self.note_written(written);
     }
@@ -248,6 +254,7 @@ impl Session {
             silent: self.client.no_touch,
             door: self.client.door,
             replica: self.client.readonly && command.flags.has(Flags::READONLY),
+            waits: true,
         };
         let keys = router.keys(command, args);
         if self.client.door == Door::Cluster && keys.windows(2).any(|pair| pair[0].slot != pair[1].slot) {
@@ -258,21 +265,26 @@ impl Session {
             Place::Peer(_) | Place::Wait if request.replica && router.has_replica(&keys) => Place::Here,
             place => place,
         };
-        let in_order = !router.must_queue(self.key, &keys, place);
-        if place == Place::Here && in_order {
+        let mut place = if router.must_queue(self.key, &keys, place) { Place::Wait } else { place };
+        if place == Place::Here {
             let out = self.output.tail();
-            if let Executed::Done(written) = router.execute(&request, &keys, out) {
-                return self.note_written(&written);
+            match router.execute(&request, &keys, None, out) {
+                Executed::Done(written) => return self.note_written(&written),
+                Executed::NotServing => place = Place::Wait,
+                Executed::Waits => {}
             }
         }
-        let place = if in_order && place != Place::Here { place } else { Place::Wait };
         let hole = self.output.leave_hole(discard);
-        if matches!(command.run, Run::Following(_)) {
+        match command.run {
+            Run::Blocking(_) => {
+                self.blocked_on = Some(hole);
+                self.client.shared.set_blocked(true);
+            }
             // It may be on its way to any shard, so nothing may overtake it.
-            self.blocked_on = Some(hole);
+            Run::Following(_) => self.blocked_on = Some(hole),
+            _ => {}
         }
-        let origin = Origin::Client { conn: self.key, hole };
-        router.submit(origin, request, &keys, place);
+        router.submit(Origin::Client { conn: self.key, hole }, request, &keys, place);
     }
 
     /// Runs a command about the connection or the server.

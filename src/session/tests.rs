@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     clients::Door,
     node::{Node, testing},
+    routing::Parking,
 };
 
 struct Bench {
@@ -19,7 +20,7 @@ impl Bench {
     fn new(node: &Arc<Node>) -> Self {
         let shared = node.clients.enter(([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 1).into(), 3, 0, 9);
         let client = Client::new(shared.unwrap(), Door::Client, true);
-        let mut router = Router::new(Arc::clone(node), 7);
+        let mut router = Router::new(Arc::clone(node), Arc::new(Parking::new(1)), 0, 7);
         router.turn();
         Self { router, session: Session::new(client, 1) }
     }

@@ -474,6 +474,7 @@ impl<'k> Edit<'_, 'k> {
     /// The one place where a change is noticed.
     fn mark(&mut self) {
         self.shard.core.changes += 1;
+        self.shard.core.note_change(self.db, self.key.bytes);
     }
 }
 

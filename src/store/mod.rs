@@ -21,6 +21,7 @@ pub mod packed;
 mod sample;
 pub mod shard;
 pub mod value;
+mod waiting;
 
 pub use self::{
     db::{Db, Edit, Locked, Lookups, Peek, Taken},
@@ -30,6 +31,7 @@ pub use self::{
     keys::Point,
     shard::{Core, DATABASES, Role, Shard},
     value::{Form, Kind, Object, Value},
+    waiting::{ChangedKey, WaiterId},
 };
 
 use std::{

@@ -16,6 +16,7 @@ use super::{
     ordered::{Ordered, Pos},
     outline::Outline,
     value::{Form, Object, Value},
+    waiting::Waiting,
 };
 
 /// Number of databases, as Redis has by default.
@@ -73,6 +74,8 @@ pub struct Core {
     pub(super) settled: Outline,
     /// Number of keys, those whose time is over included.
     pub(super) keys: u32,
+    /// Who waits for keys of it; none where nobody does.
+    pub(super) waiting: Option<Box<Waiting>>,
     /// Changes since the start.
     pub changes: u64,
     /// Keys with a deadline, by database.
@@ -144,6 +147,7 @@ impl Shard {
             settled_log: 0,
             settled: Outline::default(),
             keys: 0,
+            waiting: None,
             changes: 0,
             deadlines: [0; DATABASES as usize],
             rounds: Rounds::default(),
@@ -316,6 +320,7 @@ impl Shard {
         if a == b || self.len(a) + self.len(b) == 0 {
             return false;
         }
+        [a, b].into_iter().for_each(|db| self.core.note_change_of_all(db));
         let (a, b) = (usize::from(a), usize::from(b));
         self.databases.swap(a, b);
         self.core.used_by.swap(a, b);

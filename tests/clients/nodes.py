@@ -79,12 +79,16 @@ class Connection:
         return self.pipeline([command])[0]
 
     def pipeline(self, commands):
+        self.send(*commands)
+        return [self.read() for _ in commands]
+
+    def send(self, *commands):
+        """Sends commands whose replies are read later."""
         out = bytearray()
         for command in commands:
             words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
             out += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
         self.socket.sendall(out)
-        return [self.read() for _ in commands]
 
     def read(self):
         line = self.replies.readline()
@@ -92,7 +96,7 @@ class Connection:
             raise ConnectionError("closed in mid reply")
         kind, rest = line[:1], line[1:-2]
         if kind == b"*":
-            return [self.read() for _ in range(int(rest))]
+            return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
         if kind == b"$":
             return None if rest == b"-1" else self.replies.read(int(rest) + 2)[:-2]
         if kind == b":":

@@ -9,6 +9,7 @@
 
 mod sketches;
 mod sorting;
+mod waiting;
 
 use std::fmt::Display;
 
@@ -115,7 +116,9 @@ impl Generator {
         let name = String::from_utf8_lossy(&command.args[0]).into_owned();
         let is_free =
             name == "SPOP" || ["SCAN", "RANDMEMBER", "RANDFIELD"].iter().any(|end| name.ends_with(end));
-        if is_free || command.args.iter().any(|arg| arg.starts_with(b"e") && arg.len() == 2) {
+        // These would wait for longer.
+        let waits = ["BL", "BR", "BZ"].iter().any(|start| name.starts_with(start));
+        if is_free || waits || command.args.iter().any(|arg| arg.starts_with(b"e") && arg.len() == 2) {
             return command;
         }
         match self.rng.usize(..3) {
@@ -410,7 +413,7 @@ impl Generator {
 
     fn list(&mut self) -> Command {
         let key = self.key('l');
-        match self.rng.usize(..24) {
+        match self.rng.usize(..26) {
             0..5 => Command::new(self.one(&["LPUSH", "RPUSH"])).arg(key).args(self.members()),
             5 => Command::new(self.one(&["LPUSHX", "RPUSHX"])).arg(key).args(self.members()),
             6 | 7 => {
@@ -457,6 +460,7 @@ impl Generator {
                     Command::new("LMPOP").number(keys.len()).args(keys).arg(self.one(&["LEFT", "RIGHT"]));
                 command.option(self.one(&["", "COUNT 2", "COUNT 200", "COUNT 0"]))
             }
+            23 | 24 => self.waiting_for_list(),
             _ => Command::new("DEL").arg(key),
         }
     }
@@ -582,6 +586,7 @@ impl Generator {
                 let command = Command::new(self.one(&["ZPOPMIN", "ZPOPMAX"])).arg(key);
                 if self.chance(2) { command } else { command.number(self.rng.i64(-1..10)) }
             }
+            27 if self.chance(2) => self.waiting_for_sorted_set(),
             27 => {
                 let keys = self.keys('z');
                 let command =

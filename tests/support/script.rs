@@ -22,6 +22,8 @@
 //!   in a flat list do. `in N` after it: those of element N of the reply, from 0, as in `SCAN`.
 //! - `@only resp2`, `@only resp3`: is sent in that protocol alone.
 //! - `@until`: is sent again until the reply is the expected one, for what takes time such as expiry.
+//! - `@later`: its reply is not waited for. It is read, in its place, by a line `b<` (`<` for the first connection)
+//!   with the reply below: what a command that waits is answered once others have run.
 //! - `@closes`: the server closes the connection after the reply.
 //! - `@differs REASON`: an intended difference from Redis, which is not asked.
 
@@ -52,6 +54,9 @@ pub(crate) struct Step {
     pub(crate) unordered: Option<Unordered>,
     pub(crate) only: Option<Protocol>,
     pub(crate) until: bool,
+    pub(crate) later: bool,
+    /// It sends nothing: it reads the reply of an earlier one.
+    pub(crate) reads: bool,
     pub(crate) closes: bool,
     pub(crate) differs: bool,
 }
@@ -85,9 +90,8 @@ impl Script {
             let at = |error: String| format!("line {}: {error}", index + 1);
             if line.starts_with('@') {
                 directives.push(line.to_owned());
-            } else if let Some((connection, command)) = split_prompt(line) {
-                let mut step =
-                    Step::new(index + 1, connection, command, std::mem::take(&mut directives)).map_err(at)?;
+            } else if let Some(prompt) = Prompt::of(line) {
+                let mut step = Step::new(index + 1, prompt, std::mem::take(&mut directives)).map_err(at)?;
                 let mut reply = || {
                     let mut text = String::new();
                     while let Some((_, line)) = lines.next_if(|(_, line)| {
@@ -162,34 +166,47 @@ impl Script {
     }
 }
 
-/// Splits `> COMMAND` or `name> COMMAND`.
-fn split_prompt(line: &str) -> Option<(&str, &str)> {
-    let (name, command) = line.split_once("> ")?;
-    name.chars().all(|c| c.is_ascii_lowercase()).then_some((name, command))
+/// `> COMMAND` or `name> COMMAND`; `<` or `name<`, which has no command.
+struct Prompt<'a> {
+    connection: &'a str,
+    command: Option<&'a str>,
+}
+
+impl<'a> Prompt<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let (connection, command) = match line.split_once("> ") {
+            Some((connection, command)) => (connection, Some(command)),
+            None => (line.strip_suffix('<')?, None),
+        };
+        connection.chars().all(|c| c.is_ascii_lowercase()).then_some(Self { connection, command })
+    }
 }
 
 fn begins_reply(line: &str) -> bool {
-    !line.is_empty() && !line.starts_with(['#', '@']) && split_prompt(line).is_none() && line != "resp2:"
+    !line.is_empty() && !line.starts_with(['#', '@']) && Prompt::of(line).is_none() && line != "resp2:"
 }
 
 impl Step {
     fn new(
         line: usize,
-        connection: &str,
-        command: &str,
+        Prompt { connection, command }: Prompt<'_>,
         directive_lines: Vec<String>,
     ) -> Result<Self, String> {
-        let prompt = format!("{connection}> ");
         let mut step = Self {
             line,
-            command_line: prompt + command,
+            command_line: match command {
+                Some(command) => format!("{connection}> {command}"),
+                None => format!("{connection}<"),
+            },
             connection: connection.to_owned(),
-            args: words(command)?,
+            args: words(command.unwrap_or_default())?,
             directive_lines: Vec::new(),
             expected: None,
             unordered: None,
             only: None,
             until: false,
+            later: false,
+            reads: command.is_none(),
             closes: false,
             differs: false,
         };
@@ -214,6 +231,7 @@ impl Step {
                 ("@only", Some("resp2")) => step.only = Some(Protocol::Resp2),
                 ("@only", Some("resp3")) => step.only = Some(Protocol::Resp3),
                 ("@until", None) => step.until = true,
+                ("@later", None) => step.later = true,
                 ("@closes", None) => step.closes = true,
                 ("@differs", Some(_)) => step.differs = true,
                 _ => {

@@ -11,8 +11,10 @@
 //! | [`object`] | OBJECT |
 //! | [`dump`] | DUMP, RESTORE |
 //! | [`sort`] | SORT and SORT_RO, with the [patterns](pattern) by which they find further keys |
+//! | [`awaited`] | what commands that wait are made of between nodes |
 //! | [`carry`] | what RENAME and COPY are made of between nodes |
 
+pub(crate) mod awaited;
 pub(crate) mod carry;
 mod clusterscan;
 mod databases;
@@ -63,7 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 7] = [
+pub(super) static INTERNAL: [&Command; 9] = [
     &scan::PART,
     &carry::FETCH,
     &carry::PLACE,
@@ -71,4 +73,6 @@ pub(super) static INTERNAL: [&Command; 7] = [
     &carry::APPLY,
     &carry::APPLY_IN_BOUNDS,
     &follow::LOOK,
+    &awaited::LIST,
+    &awaited::ZSET,
 ];

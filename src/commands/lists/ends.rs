@@ -122,31 +122,44 @@ pub(super) const LMPOP: Command = Command {
     flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
     keys: &[KeySpec::counted(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
-        let (keys, rest) = numbered_keys(args, 1)?;
+        let (_, rest) = numbered_keys(args, 1)?;
         let (from, most) = parse_lmpop(rest)?;
-        for &key in &cx.keys[..keys] {
-            let mut entry = cx.db.edit(key);
-            let Some(list) = list_of(entry.value())? else {
-                continue;
-            };
-            let count = most.min(list.len());
-            cx.out.array(2);
-            cx.out.bulk(key.bytes);
-            cx.out.array(count);
-            write_end(cx.out, list, from, count);
-            edit::take(&mut entry, from, count, node_limit(cx.limits));
-            let name: &[u8] = if from == End::Front { b"LPOP" } else { b"RPOP" };
-            entry.log(&[name, key.bytes, itoa::Buffer::new().format(count).as_bytes()]);
-            return Ok(Done::Logged);
-        }
-        cx.out.null_array();
-        Ok(Done::Unchanged)
+        pop_first(cx, from, Some(most), Done::Unchanged)
     }),
     ..Command::BASE
 };
 
+/// Pops from the first of the keys that has elements, and names it: up to so many, in an array of their own, or a
+/// single one. Answers `nothing` where there are none.
+pub(super) fn pop_first(
+    cx: &mut Cx<'_>,
+    from: End,
+    most: Option<usize>,
+    nothing: Done,
+) -> Result<Done, CommandError> {
+    for &key in cx.keys {
+        let mut entry = cx.db.edit(key);
+        let Some(list) = list_of(entry.value())? else {
+            continue;
+        };
+        let count = most.unwrap_or(1).min(list.len());
+        cx.out.array(2);
+        cx.out.bulk(key.bytes);
+        if most.is_some() {
+            cx.out.array(count);
+        }
+        write_end(cx.out, list, from, count);
+        edit::take(&mut entry, from, count, node_limit(cx.limits));
+        let name: &[u8] = if from == End::Front { b"LPOP" } else { b"RPOP" };
+        entry.log(&[name, key.bytes, itoa::Buffer::new().format(count).as_bytes()]);
+        return Ok(Done::Logged);
+    }
+    cx.out.null_array();
+    Ok(nothing)
+}
+
 /// Reads `LEFT|RIGHT [COUNT count]`.
-fn parse_lmpop(args: Args<'_>) -> Result<(End, usize), CommandError> {
+pub(super) fn parse_lmpop(args: Args<'_>) -> Result<(End, usize), CommandError> {
     let from = end(args.get(0).ok_or(CommandError::Syntax)?)?;
     let mut count = None;
     let mut rest = args.slice(1..).iter();
@@ -165,7 +178,7 @@ fn parse_lmpop(args: Args<'_>) -> Result<(End, usize), CommandError> {
     Ok((from, count.unwrap_or(1)))
 }
 
-const MOVE: Command = Command {
+pub(super) const MOVE: Command = Command {
     group: Group::List,
     flags: Flags::WRITE.and(Flags::DENYOOM),
     keys: &[
@@ -182,7 +195,7 @@ pub(super) const LMOVE: Command = Command {
     arity: 5,
     run: Run::Data(|cx, args| {
         let (from, to) = (end(args.at(3))?, end(args.at(4))?);
-        move_element(cx, from, to)
+        move_element(cx, from, to, Done::Unchanged)
     }),
     ..MOVE
 };
@@ -192,17 +205,18 @@ pub(super) const RPOPLPUSH: Command = Command {
     summary: "Removes the last element of a list, adds it at the head of another one, and returns it",
     since: "1.2.0",
     arity: 3,
-    run: Run::Data(|cx, _| move_element(cx, End::Back, End::Front)),
+    run: Run::Data(|cx, _| move_element(cx, End::Back, End::Front, Done::Unchanged)),
     ..MOVE
 };
 
-fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<Done, CommandError> {
+/// Moves an element. Answers `nothing` where there is none.
+pub(super) fn move_element(cx: &mut Cx<'_>, from: End, to: End, nothing: Done) -> Result<Done, CommandError> {
     let [source, target] = [cx.key(0), cx.key(1)];
     let limit = node_limit(cx.limits);
     let entry = cx.db.edit(source);
     let Some(list) = list_of(entry.value())? else {
         cx.out.null();
-        return Ok(Done::Unchanged);
+        return Ok(nothing);
     };
     let len = list.len();
     let index = if from == End::Front { 0 } else { len - 1 };
@@ -216,7 +230,8 @@ fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<Done, CommandErro
         let mut entry = cx.db.edit(source);
         edit::push(&mut entry, to, std::iter::once(&element[..]), limit);
         edit::take(&mut entry, from, 1, limit);
-        return Ok(Done::Changed);
+        entry.log(&[b"LMOVE", source.bytes, source.bytes, word(from), word(to)]);
+        return Ok(Done::Logged);
     }
     list_of(cx.db.edit(target).value())?;
     let [pop, push]: [&[u8]; 2] = [
@@ -231,6 +246,14 @@ fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<Done, CommandErro
     entry.log(&[push, target.bytes, &element]);
     cx.out.bulk(&element);
     Ok(Done::Logged)
+}
+
+/// What an end is called.
+fn word(end: End) -> &'static [u8] {
+    match end {
+        End::Front => b"LEFT",
+        End::Back => b"RIGHT",
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! ZPOPMIN, ZPOPMAX, ZMPOP.
+//! ZPOPMIN, ZPOPMAX, ZMPOP, and the same with a B in front: they wait for a member.
 
 use ringfort_protocol::{Args, Resp};
 
 use super::{WRITE, change, zset_of};
 use crate::{
-    commands::{Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Reply, Run, parse},
-    store::{Edit, objects::zset::ZSetRef},
+    commands::{
+        Blocking, Command, CommandError, Cx, Done, Flags, Handler, KeyFlags, KeySpec, Reply, Run, parse,
+    },
+    store::{Edit, Kind, objects::zset::ZSetRef},
 };
 
 const POPPED: KeyFlags = KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE);
@@ -36,9 +38,62 @@ pub(super) const ZMPOP: Command = Command {
     complexity: "O(K) + O(M*log(N)) where K is the number of keys, N that of members and M that of those popped",
     arity: -4,
     keys: &[KeySpec::counted(1, POPPED)],
-    run: Run::Data(pop_first_key),
+    run: Run::Data(|cx, args| {
+        let (end, count) = parse_zmpop(args, 1)?;
+        pop_first_key(cx, end, Some(count), Done::Unchanged)
+    }),
     ..WRITE
 };
+
+pub(super) const BZPOPMIN: Command = Command {
+    name: "bzpopmin",
+    summary: "Removes the member with the lowest score of the first sorted set that has any, or waits for one",
+    since: "5.0.0",
+    complexity: "O(log(N)) with N being the number of elements in the sorted set.",
+    arity: -3,
+    flags: WRITE.flags.and(Flags::BLOCKING).and(Flags::FAST),
+    keys: &[KeySpec::range(1, -2, 1, POPPED)],
+    run: waits(|cx, args| pop_or_wait(cx, args, End::Min), last),
+    ..WRITE
+};
+
+pub(super) const BZPOPMAX: Command = Command {
+    name: "bzpopmax",
+    summary: "Removes the member with the highest score of the first sorted set that has any, or waits for one",
+    run: waits(|cx, args| pop_or_wait(cx, args, End::Max), last),
+    ..BZPOPMIN
+};
+
+pub(super) const BZMPOP: Command = Command {
+    name: "bzmpop",
+    summary: "Removes members at either end of the first sorted set that has any, or waits for one",
+    arity: -5,
+    flags: WRITE.flags.and(Flags::BLOCKING),
+    keys: &[KeySpec::counted(2, POPPED)],
+    run: waits(
+        |cx, args| {
+            let (end, count) = parse_zmpop(args, 2)?;
+            parse::timeout(args.at(1))?;
+            pop_first_key(cx, end, Some(count), Done::Waits)
+        },
+        |args| parse::timeout(args.at(1)),
+    ),
+    ..ZMPOP
+};
+
+const fn waits(handler: Handler, timeout: fn(Args<'_>) -> Result<u64, CommandError>) -> Run {
+    Run::Blocking(Blocking { handler, kind: Kind::ZSet, timeout })
+}
+
+/// The last argument.
+fn last(args: Args<'_>) -> Result<u64, CommandError> {
+    parse::timeout(args.at(args.len() - 1))
+}
+
+fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Done, CommandError> {
+    last(args)?;
+    pop_first_key(cx, end, None, Done::Waits)
+}
 
 /// Which end is popped.
 #[derive(Clone, Copy, PartialEq)]
@@ -65,13 +120,14 @@ fn pop_one_key(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Done, Comman
     Ok(Done::Changed)
 }
 
-fn pop_first_key(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
+/// Reads `numkeys key [key …] MIN|MAX [COUNT count]` from argument `first` on.
+fn parse_zmpop(args: Args<'_>, first: usize) -> Result<(End, usize), CommandError> {
     let positive = |text, error| {
         let number = parse::positive(text).ok().filter(|number| *number > 0);
         number.ok_or(CommandError::other(error))
     };
-    let keys = positive(args.at(1), "ERR numkeys should be greater than 0")?;
-    let at = keys.saturating_add(2);
+    let keys = positive(args.at(first), "ERR numkeys should be greater than 0")?;
+    let at = keys.saturating_add(first + 1);
     let end = match args.get(at) {
         Some(word) if parse::is(word, "min") => End::Min,
         Some(word) if parse::is(word, "max") => End::Max,
@@ -88,16 +144,30 @@ fn pop_first_key(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> 
     if options.len() > 2 {
         return Err(CommandError::Syntax);
     }
+    Ok((end, count))
+}
+
+/// Pops from the first of the keys that has members, and names it: up to so many, in an array of their own, or a single
+/// one. Answers `nothing` where there are none.
+fn pop_first_key(
+    cx: &mut Cx<'_>,
+    end: End,
+    most: Option<usize>,
+    nothing: Done,
+) -> Result<Done, CommandError> {
     for key in cx.keys {
         let mut edit = cx.db.edit(*key);
         let Some(view) = zset_of(edit.value())? else {
             continue;
         };
-        let popped = count.min(view.len());
-        cx.out.array(2);
+        let popped = most.unwrap_or(1).min(view.len());
+        let pairs = most.is_some();
+        cx.out.array(if pairs { 2 } else { 3 });
         cx.out.bulk(key.bytes);
-        cx.out.array(popped);
-        pop(&mut edit, cx.out, popped, end, true)?;
+        if pairs {
+            cx.out.array(popped);
+        }
+        pop(&mut edit, cx.out, popped, end, pairs)?;
         let name: &[u8] = match end {
             End::Min => b"ZPOPMIN",
             End::Max => b"ZPOPMAX",
@@ -106,7 +176,7 @@ fn pop_first_key(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> 
         return Ok(Done::Logged);
     }
     cx.out.null_array();
-    Ok(Done::Unchanged)
+    Ok(nothing)
 }
 
 /// Writes `count` members with their scores and takes them out; there must be so many.

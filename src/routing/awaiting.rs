@@ -1,0 +1,202 @@
+//! Commands that wait for keys of several nodes.
+//!
+//! The keys are tried one after the other, in their order, each where it lives, by the command itself with that key
+//! alone, not waiting. When all are empty, each owner is asked to say when one of its keys can be had; when one says so,
+//! the others are told to forget it, and all begins anew. So the first key that has something is taken first, as on one
+//! node; but it is not atomic, and who waits in this way has no place in the order of those who wait for a key.
+
+use ringfort_protocol::OwnedArgs;
+
+use super::{
+    Keys, Origin, Place, Request, Route, Router, blocked::Ending, frame::Written, spread::is_null,
+    steps::Asked,
+};
+use crate::{
+    clients::Door,
+    commands::{CommandError, Find, Run, generic::awaited},
+    store::Key,
+};
+
+/// A command whose keys are on several nodes.
+#[derive(Debug)]
+pub(super) struct Awaiting {
+    asked: Asked,
+    /// Where the keys that it waits for are among its arguments.
+    keys: Vec<usize>,
+    stage: Stage,
+    /// How it is to end.
+    pub(super) ending: Option<Ending>,
+    /// It has waited before: a key of another type counts as one without anything.
+    waited: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The keys before this one were tried.
+    Try(usize),
+    /// Each part is to say when one of its keys can be had.
+    Watch {
+        parts: usize,
+        open: usize,
+        /// What makes all end.
+        error: Option<Vec<u8>>,
+    },
+}
+
+impl Router {
+    /// Begins to try the keys of a command that waits.
+    pub(super) fn await_any(&mut self, origin: Origin, request: Request<'_>) {
+        let asked = self.take_on(origin, request);
+        let keys = request.command.awaited(request.args).collect();
+        let job = Awaiting { asked, keys, stage: Stage::Try(0), ending: None, waited: false };
+        let job = self.awaits.insert(job);
+        if let Origin::Client { conn, .. } = origin
+            && let Some(blocked) = self.blocked.get_mut(&conn)
+        {
+            blocked.job = Some(job);
+        }
+        self.try_next(job);
+    }
+
+    /// Tries the next keys that have one owner, or begins to wait if there are none.
+    fn try_next(&mut self, job: usize) {
+        let Some(awaiting) = self.awaits.get(job) else { return };
+        let Stage::Try(first) = awaiting.stage else { return };
+        let request = awaiting.asked.request.as_request();
+        let route = |index: &usize| self.route(Key::new(request.args.at(*index), 0).slot);
+        let left = &awaiting.keys[first..];
+        let Some(owner) = left.first().map(route) else { return self.watch(job) };
+        let alike =
+            if awaiting.waited { 1 } else { left.iter().take_while(|index| route(index) == owner).count() };
+        let args = narrowed(&request, &awaiting.keys, first, alike);
+        let command = request.command;
+        let (db, resp, silent) = (request.db, request.resp, request.silent);
+        let (door, replica, waits) = (Door::Client, false, false);
+        let request = Request { command, args: args.as_args(), db, resp, silent, door, replica, waits };
+        self.awaits[job].stage = Stage::Try(first + alike);
+        let keys = self.keys(command, request.args);
+        let place = self.place(&request, &keys);
+        self.submit(Origin::Watch { job, part: 0 }, request, &keys, place);
+    }
+
+    /// Asks each owner to say when one of its keys can be had.
+    fn watch(&mut self, job: usize) {
+        let awaiting = &self.awaits[job];
+        let request = awaiting.asked.request.as_request();
+        let step = match request.command.run {
+            Run::Blocking(blocking) => awaited::step_for(blocking.kind),
+            _ => None,
+        };
+        let Some(step) = step else {
+            let text = "CROSSSLOT Keys on different nodes cannot be waited for by this command; give them a common \
+                        hash tag, as in {tag}key";
+            return self.finish(job, Err(CommandError::other(text)));
+        };
+        let mut groups: Vec<(Route, Vec<&[u8]>)> = Vec::new();
+        for index in &awaiting.keys {
+            let name = request.args.at(*index);
+            let route = self.route(Key::new(name, 0).slot);
+            match groups.iter_mut().find(|group| group.0 == route) {
+                Some(group) => group.1.push(name),
+                None => groups.push((route, vec![name])),
+            }
+        }
+        let name = |names: Vec<&[u8]>| std::iter::once(step.name.as_bytes()).chain(names).collect();
+        let groups: Vec<(Route, OwnedArgs)> =
+            groups.into_iter().map(|(route, names)| (route, name(names))).collect();
+        let (db, resp, silent) = (request.db, request.resp, request.silent);
+        let awaiting = &mut self.awaits[job];
+        awaiting.waited = true;
+        awaiting.stage = Stage::Watch { parts: groups.len(), open: groups.len(), error: None };
+        // None may end the wait of the others before these are sent.
+        let was_busy = std::mem::replace(&mut self.ended.busy, true);
+        for (part, (route, args)) in groups.iter().enumerate() {
+            let (door, replica, waits) = (Door::Client, false, true);
+            let args = args.as_args();
+            let request = Request { command: step, args, db, resp, silent, door, replica, waits };
+            let keys: Keys<'_> = self.keys(step, args);
+            let place = match route {
+                Route::Here => Place::Here,
+                Route::Peer(peer) => Place::Peer(*peer),
+                Route::Nobody => Place::Wait,
+            };
+            self.submit(Origin::Watch { job, part }, request, &keys, place);
+        }
+        self.ended.busy = was_busy;
+        self.let_jobs_go_on();
+    }
+
+    /// A key was tried, or an owner says that one can be had, or has forgotten it.
+    pub(super) fn await_goes_on(&mut self, job: usize, part: usize, reply: Vec<u8>, written: Written) {
+        let Some(awaiting) = self.awaits.get_mut(job) else { return };
+        awaiting.asked.written.extend(written);
+        let (ending, waited, many) = (awaiting.ending, awaiting.waited, awaiting.keys.len() > 1);
+        match &mut awaiting.stage {
+            Stage::Try(_) if is_null(&reply) || (waited && many && reply.starts_with(b"-WRONGTYPE")) => {
+                match ending {
+                    Some(ending) => self.end_awaiting(job, ending),
+                    None => self.try_next(job),
+                }
+            }
+            Stage::Try(_) => self.finish(job, Ok(reply)),
+            Stage::Watch { parts, open, error } => {
+                *open -= 1;
+                if reply.starts_with(b"-") {
+                    *error = Some(reply);
+                }
+                let (parts, open, error) = (*parts, *open, error.take());
+                match (open, ending, error) {
+                    (0, Some(ending), _) => self.end_awaiting(job, ending),
+                    (0, None, Some(error)) => self.finish(job, Ok(error)),
+                    (0, None, None) => {
+                        awaiting.stage = Stage::Try(0);
+                        self.try_next(job);
+                    }
+                    (_, _, error) => {
+                        if let Some(Awaiting { stage: Stage::Watch { error: kept, .. }, .. }) =
+                            self.awaits.get_mut(job)
+                        {
+                            *kept = error;
+                        }
+                        let others = (0..parts).filter(|other| *other != part);
+                        others.for_each(|part| self.cancel(Origin::Watch { job, part }, Ending::TimedOut));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The client's wait is to end: the job ends once nothing of it is under way.
+    pub(super) fn end_job_wait(&mut self, job: usize, ending: Ending) {
+        let Some(awaiting) = self.awaits.get_mut(job) else { return };
+        awaiting.ending = Some(ending);
+        let parts = if let Stage::Watch { parts, .. } = awaiting.stage { parts } else { 1 };
+        (0..parts).for_each(|part| self.cancel(Origin::Watch { job, part }, Ending::TimedOut));
+    }
+
+    fn end_awaiting(&mut self, job: usize, ending: Ending) {
+        let resp = self.awaits[job].asked.request.resp;
+        self.finish(job, Ok(ending.reply(resp)));
+    }
+
+    fn finish(&mut self, job: usize, reply: Result<Vec<u8>, CommandError>) {
+        let Some(awaiting) = self.awaits.try_remove(job) else { return };
+        match reply {
+            Ok(reply) => self.end_job(awaiting.asked, reply),
+            Err(error) => self.fail_job(awaiting.asked, &error),
+        }
+    }
+}
+
+/// The arguments of a command with some of the keys that it waits for: so many from the one at `first` on.
+fn narrowed(request: &Request<'_>, keys: &[usize], first: usize, count: usize) -> OwnedArgs {
+    let args = request.args;
+    let (begin, end) = (keys[0], keys[keys.len() - 1] + 1);
+    let is_counted = request.command.keys.iter().any(|spec| spec.find == Find::Count);
+    let mut number = itoa::Buffer::new();
+    let number = number.format(count).as_bytes();
+    let before =
+        (0..begin).map(|index| if is_counted && index + 1 == begin { number } else { args.at(index) });
+    let chosen = keys[first..first + count].iter().map(|index| args.at(*index));
+    before.chain(chosen).chain((end..args.len()).map(|index| args.at(index))).collect()
+}

@@ -1,0 +1,292 @@
+//! Commands that wait for data.
+
+use super::*;
+
+/// Two nodes of which node `s % 2` serves shard `s`, with so many clients at node 0 beside its first.
+fn waiting(clients: usize) -> (Cluster, Vec<usize>) {
+    let mut cluster = Cluster::new(2);
+    let clients = (0..clients).map(|_| cluster.connect(0)).collect();
+    (cluster, clients)
+}
+
+impl Cluster {
+    fn feed_and_settle(&mut self, client: usize, command: &str) {
+        self.feed(client, command);
+        self.settle();
+    }
+
+    /// Lets time pass, and every node look at what is over.
+    fn pass(&mut self, millis: u64) {
+        self.clock.0.fetch_add(millis, Ordering::Relaxed);
+        for router in &mut self.routers {
+            router.turn();
+            router.end_overdue();
+            router.retry_held();
+        }
+        self.settle();
+    }
+
+    /// Gives the shards to other nodes, which have nothing in them yet.
+    fn hand_over(&mut self, version: u64, owner: impl Fn(u16) -> Option<usize>) {
+        let agreed = topology(self.routers.len(), version, &owner);
+        for router in &self.routers {
+            roles::adopt(&router.node, &agreed);
+        }
+        self.agree(version, owner);
+        self.settle();
+        self.pass(0);
+    }
+
+    /// The link from a node to another one breaks, with all that is on it, and is up again.
+    fn break_link(&mut self, from: usize, to: usize) {
+        let peer = self.routers[from].peers.iter().position(|peer| peer.node == id(to)).unwrap() as u16;
+        self.routers[from].link_down(peer);
+        self.routers[to].forget_peer(100 + from as u64);
+        self.routers[from].link_up(peer);
+    }
+
+    fn hang_up(&mut self, client: usize) {
+        self.routers[self.homes[client]].forget(client as u64 + 1);
+        self.settle();
+    }
+}
+
+#[test]
+fn who_comes_first_is_served_first_wherever_the_key_is() {
+    for shard in [0, 1] {
+        let (mut cluster, clients) = waiting(3);
+        let key = key_of(shard, 0);
+        for client in &clients {
+            cluster.feed_and_settle(*client, &format!("blpop {key} 0"));
+        }
+        assert_eq!(cluster.run(0, &format!("rpush {key} a b")), ":2 ");
+        assert_eq!(cluster.run(0, &format!("llen {key}")), ":0 ");
+        let reply = |value| format!("*2 ${} {key} $1 {value} ", key.len());
+        assert_eq!(
+            clients.iter().map(|client| cluster.replies(*client)).collect::<Vec<_>>(),
+            [reply("a"), reply("b"), String::new(),]
+        );
+        assert_eq!(cluster.run(1, &format!("rpush {key} c")), ":1 ");
+        assert_eq!(cluster.replies(clients[2]), reply("c"));
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn what_is_moved_for_one_who_waited_serves_the_next() {
+    let (mut cluster, clients) = waiting(3);
+    let (one, two, three) = (key_of(1, 0), key_of(3, 0), key_of(5, 0));
+    cluster.feed_and_settle(clients[0], &format!("blmove {two} {three} left left 0"));
+    cluster.feed_and_settle(clients[1], &format!("blmove {one} {two} left left 0"));
+    cluster.feed_and_settle(clients[2], &format!("brpop {three} 0"));
+    assert_eq!(cluster.run(0, &format!("rpush {one} v")), ":1 ");
+    let replies: Vec<String> = clients.iter().map(|client| cluster.replies(*client)).collect();
+    assert_eq!(replies, ["$1 v ".to_owned(), "$1 v ".into(), format!("*2 ${} {three} $1 v ", three.len())]);
+    assert_eq!(cluster.run(0, &format!("exists {one} {two} {three}")), ":0 ");
+    // In a circle it goes once around.
+    cluster.feed_and_settle(clients[0], &format!("blmove {one} {two} left left 0"));
+    cluster.feed_and_settle(clients[1], &format!("blmove {two} {one} left left 0"));
+    cluster.feed_and_settle(clients[2], &format!("blmove {one} {one} left right 0"));
+    assert_eq!(cluster.run(0, &format!("rpush {one} v")), ":1 ");
+    assert_eq!(clients.iter().map(|client| cluster.replies(*client)).collect::<String>(), "$1 v $1 v $1 v ");
+    assert_eq!(cluster.run(0, &format!("llen {one}")), ":1 ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_wait_ends_when_its_time_is_over_wherever_it_waits() {
+    let (here, there, nobody) = (key_of(0, 0), key_of(1, 0), key_of(2, 0));
+    for keys in [here.clone(), there.clone(), format!("{here} {there}"), nobody, format!("{here} {here}")] {
+        let (mut cluster, clients) = waiting(1);
+        cluster.agree(2, |shard| (shard != 2).then_some(usize::from(shard) % 2));
+        cluster.feed_and_settle(clients[0], &format!("blpop {keys} 20"));
+        cluster.pass(19_999);
+        assert_eq!(cluster.replies(clients[0]), "", "{keys}");
+        cluster.pass(1);
+        assert_eq!(cluster.replies(clients[0]), "*-1 ", "{keys}");
+        assert_eq!(cluster.run(0, &format!("rpush {here} x")), ":1 ");
+        assert_eq!(cluster.run(0, &format!("rpush {there} x")), ":1 ");
+        assert_eq!(
+            (cluster.run(0, &format!("exists {here} {there}")), cluster.under_way()),
+            (":2 ".into(), 0)
+        );
+    }
+}
+
+#[test]
+fn a_wait_is_ended_by_others() {
+    for keys in [key_of(0, 0), key_of(1, 0), format!("{} {}", key_of(0, 0), key_of(1, 0))] {
+        let (mut cluster, clients) = waiting(2);
+        for (client, how) in clients.iter().zip([Unblock::Timeout, Unblock::Error]) {
+            cluster.feed_and_settle(*client, &format!("bzpopmin {keys} 7"));
+            cluster.routers[0].unblock(*client as u64 + 1, how);
+            cluster.settle();
+        }
+        assert_eq!(cluster.replies(clients[0]), "*-1 ");
+        assert_eq!(cluster.replies(clients[1]), "-UNBLOCKED client unblocked via CLIENT UNBLOCK ");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn a_reply_that_crosses_the_end_of_the_wait_counts() {
+    let (mut cluster, clients) = waiting(1);
+    let key = key_of(1, 0);
+    cluster.feed_and_settle(clients[0], &format!("blpop {key} 1"));
+    // It is served, and the reply is on its way when its time is over.
+    cluster.feed(1, &format!("rpush {key} v"));
+    cluster.clock.0.store(1_000, Ordering::Relaxed);
+    cluster.routers[0].turn();
+    cluster.routers[0].end_overdue();
+    cluster.settle();
+    assert_eq!(cluster.replies(clients[0]), format!("*2 ${} {key} $1 v ", key.len()));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn nothing_is_taken_out_for_a_client_that_has_gone() {
+    for keys in [key_of(0, 0), key_of(1, 0), format!("{} {}", key_of(0, 0), key_of(1, 0))] {
+        let (mut cluster, clients) = waiting(1);
+        cluster.feed_and_settle(clients[0], &format!("blpop {keys} 0"));
+        cluster.hang_up(clients[0]);
+        for key in keys.split(' ') {
+            assert_eq!(cluster.run(0, &format!("rpush {key} v")), ":1 ");
+            assert_eq!(cluster.run(0, &format!("llen {key}")), ":1 ");
+        }
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn a_link_that_breaks_lets_nobody_lose_his_wait() {
+    let (mut cluster, clients) = waiting(2);
+    let key = key_of(1, 0);
+    for client in &clients {
+        cluster.feed_and_settle(*client, &format!("blpop {key} 5"));
+    }
+    cluster.pass(3_000);
+    cluster.break_link(0, 1);
+    cluster.settle();
+    assert_eq!(cluster.run(0, &format!("rpush {key} v")), ":1 ");
+    assert_eq!(cluster.replies(clients[0]), format!("*2 ${} {key} $1 v ", key.len()));
+    // The other one's time counts from when it came.
+    cluster.pass(2_000);
+    assert_eq!(cluster.replies(clients[1]), "*-1 ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn who_waits_for_a_shard_that_moves_waits_where_it_is_served() {
+    // From here to there, from there to here, and two at once.
+    for keys in [key_of(0, 0), key_of(1, 0), format!("{} {}", key_of(0, 0), key_of(2, 0))] {
+        let (mut cluster, clients) = waiting(2);
+        for client in &clients {
+            cluster.feed_and_settle(*client, &format!("blpop {keys} 0"));
+        }
+        cluster.hand_over(2, |shard| (shard > 2).then_some(0));
+        assert_eq!(cluster.replies(clients[0]), "");
+        cluster.hand_over(3, |shard| Some(1 - usize::from(shard) % 2));
+        for (client, key) in clients.iter().zip(keys.split(' ').rev().cycle()) {
+            assert_eq!(cluster.run(0, &format!("rpush {key} v")), ":1 ");
+            assert_eq!(cluster.replies(*client), format!("*2 ${} {key} $1 v ", key.len()), "{keys}");
+        }
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn a_cluster_aware_client_is_told_where_the_shard_has_gone() {
+    let (mut cluster, clients) = waiting(1);
+    let key = key_of(0, 0);
+    cluster.sessions[clients[0]].client.door = Door::Cluster;
+    cluster.feed_and_settle(clients[0], &format!("blpop {key} 0"));
+    cluster.hand_over(2, |_| Some(1));
+    assert!(cluster.replies(clients[0]).starts_with("-MOVED "));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn the_first_of_keys_on_several_nodes_that_has_something_is_taken() {
+    let (mut cluster, clients) = waiting(1);
+    let client = clients[0];
+    let (a, b, c) = (key_of(0, 0), key_of(1, 0), key_of(2, 0));
+    let all = format!("{a} {b} {c}");
+    let reply = |key: &str, value: &str| format!("*2 ${} {key} $1 {value} ", key.len());
+    for (key, value) in [(&c, "3"), (&b, "2")] {
+        cluster.run(0, &format!("rpush {key} {value}"));
+    }
+    for (key, value) in [(&b, "2"), (&c, "3")] {
+        cluster.feed_and_settle(client, &format!("blpop {all} 0"));
+        assert_eq!(cluster.replies(client), reply(key, value));
+    }
+    for (key, at) in [(&a, 0), (&b, 0), (&c, 1)] {
+        cluster.feed_and_settle(client, &format!("brpop {all} 0"));
+        assert_eq!(cluster.replies(client), "");
+        // What is of another type while it waits counts as nothing.
+        cluster.run(1, &format!("set {} x", if key == &a { &b } else { &a }));
+        cluster.run(at, &format!("rpush {key} v"));
+        assert_eq!(cluster.replies(client), reply(key, "v"));
+        cluster.run(0, &format!("del {all}"));
+    }
+    cluster.run(0, &format!("set {b} x"));
+    cluster.feed_and_settle(client, &format!("blpop {all} 0"));
+    assert!(cluster.replies(client).starts_with("-WRONGTYPE "));
+    cluster.run(0, &format!("del {b}"));
+    cluster.feed_and_settle(client, &format!("bzmpop 0 3 {all} max count 2"));
+    cluster.run(0, &format!("zadd {b} 1 m 2 n 3 o"));
+    assert_eq!(cluster.replies(client), format!("*2 ${} {b} *2 *2 $1 o $1 3 *2 $1 n $1 2 ", b.len()));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn an_element_is_awaited_and_moved_between_nodes() {
+    for (from, to) in [(0, 1), (1, 0), (1, 2)] {
+        let mut cluster = Cluster::new(3);
+        let client = cluster.connect(0);
+        let (source, target) = (key_of(from, 0), key_of(to, 0));
+        cluster.feed_and_settle(client, &format!("blmove {source} {target} left right 0"));
+        assert_eq!(cluster.run(2, &format!("rpush {source} a b")), ":2 ");
+        assert_eq!(cluster.replies(client), "$1 a ");
+        assert_eq!(cluster.run(1, &format!("lrange {target} 0 -1")), "*1 $1 a ");
+        assert_eq!(cluster.run(1, &format!("lrange {source} 0 -1")), "*1 $1 b ");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn a_job_of_many_steps_is_no_deep_recursion() {
+    let mut cluster = Cluster::new(2);
+    let client = cluster.connect(0);
+    let keys: Vec<String> = (0..20_000).map(|i| format!("key:{i}")).collect();
+    let keys = keys.join(" ");
+    assert_eq!(cluster.run(0, &format!("sunion {keys}")), "*0 ");
+    cluster.feed_and_settle(client, &format!("blpop {keys} 0"));
+    cluster.run(1, "rpush key:19999 v");
+    assert_eq!(cluster.replies(client), "*2 $9 key:19999 $1 v ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn another_loop_of_the_node_serves_those_of_this_one() {
+    let mut cluster = Cluster::new(1);
+    let (node, parking) = (Arc::clone(&cluster.routers[0].node), Arc::new(Parking::new(2)));
+    let mut loops = [0, 1].map(|index| Router::new(Arc::clone(&node), Arc::clone(&parking), index, 5));
+    std::mem::swap(&mut cluster.routers[0], &mut loops[0]);
+    let (first, second) = (cluster.connect(0), cluster.connect(0));
+    for client in [first, second] {
+        cluster.feed(client, "blpop k 0");
+    }
+    std::mem::swap(&mut cluster.routers[0], &mut loops[1]);
+    assert_eq!(cluster.run(0, "rpush k v"), ":1 ");
+    assert_eq!(cluster.run(0, "exists k"), ":0 ");
+    std::mem::swap(&mut cluster.routers[0], &mut loops[1]);
+    // Its time is over when it was served already.
+    cluster.routers[0].unblock(first as u64 + 1, Unblock::Timeout);
+    cluster.deliver(0);
+    assert_eq!(cluster.replies(first), "");
+    cluster.routers[0].take_served();
+    cluster.deliver(0);
+    assert_eq!((cluster.replies(first), cluster.replies(second)), ("*2 $1 k $1 v ".into(), String::new()));
+    cluster.hang_up(second);
+    assert_eq!(cluster.under_way(), 0);
+}
