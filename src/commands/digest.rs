@@ -16,15 +16,18 @@ pub fn digest(shard: &Shard) -> u64 {
         let mut elements = 0_u64;
         let mut index = 0_u64;
         rebuild::rebuild(key, value, &mut |command| {
-            let (step, ordered) = match command[0] {
-                b"HSET" | b"ZADD" => (2, false),
-                b"SADD" => (1, false),
-                _ => (1, true),
+            // What stands before the elements and is true of each, and how many parts each has.
+            let (before, step, ordered) = match command[0] {
+                b"HSET" | b"ZADD" => (&[][..], 2, false),
+                b"SADD" => (&[][..], 1, false),
+                b"HPEXPIREAT" => (&command[..3], 1, false),
+                _ => (&[][..], 1, true),
             };
-            for element in command[2..].chunks(step) {
+            let first = if before.is_empty() { 2 } else { 5 };
+            for element in command[first..].chunks(step) {
                 let place = if ordered { index } else { 0 }.to_le_bytes();
                 index += 1;
-                let of_element = element.iter().copied().chain([&place[..]]);
+                let of_element = before.iter().chain(element).copied().chain([&place[..]]);
                 elements = elements.wrapping_add(hash(of_element));
             }
         });
@@ -87,6 +90,11 @@ mod tests {
             &["sadd a 1 2"],
             &["hset a 1 2"],
             &["hset a 2 1"],
+            &["hset a 1 2", "hpexpireat a 1700000000001 fields 1 1"],
+            &["hset a 1 2", "hpexpireat a 1700000000002 fields 1 1"],
+            &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 1 1"],
+            &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 1 3"],
+            &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 2 1 3"],
         ];
         let mut digests: Vec<u64> = different.iter().map(|commands| digest_of(commands)).collect();
         digests.sort_unstable();

@@ -18,12 +18,12 @@ const LONGEST: usize = 1 << 20;
 
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut payload = body.to_vec();
-    seal(&mut payload);
+    seal(&mut payload, VERSION);
     payload
 }
 
 fn written(value: Value<'_>) -> Vec<u8> {
-    encode(value).expect("a type that is written")
+    encode(value, 0).expect("a type that is written")
 }
 
 fn decoded(body: &[u8]) -> Result<Decoded, Error> {
@@ -105,7 +105,7 @@ proptest! {
             written(Value::Packed(Form::Hash, &run)),
             written(Value::Big(&Object::Hash(Hash::of(&run, 5)))),
         ] {
-            let Ok(Decoded::Hash(found)) = decode(&payload, LONGEST) else { panic!("no hash") };
+            let Ok(Decoded::Hash(found, _)) = decode(&payload, LONGEST) else { panic!("no hash") };
             let mut found: Vec<_> = found.pairs().collect();
             found.sort_unstable();
             prop_assert!(found.into_iter().eq(pairs.iter().map(|(field, value)| (field.as_slice(), value.as_slice()))));
@@ -169,7 +169,10 @@ fn every_type_is_read() {
         let found = match decoded(body) {
             Ok(Decoded::Str(bytes)) => elements(&[&bytes]),
             Ok(
-                Decoded::List(found) | Decoded::Set(found) | Decoded::Hash(found) | Decoded::ZSet(found, _),
+                Decoded::List(found)
+                | Decoded::Set(found)
+                | Decoded::Hash(found, _)
+                | Decoded::ZSet(found, _),
             ) => found,
             Err(error) => panic!("{error}: {}", body.escape_ascii()),
         };
