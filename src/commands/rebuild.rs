@@ -171,6 +171,12 @@ mod tests {
         from.run("rpush short a 1 b");
         from.run("hset small a 1 2 b");
         from.run("sadd few a 1 2");
+        from.run("hset dated a 1 b 2 c 3 d 4");
+        from.run("hpexpireat dated 1700000000001 fields 2 a b");
+        from.run("hpexpireat dated 1700000000002 fields 1 c");
+        for number in 0..150 {
+            from.run(&format!("hsetex ends pxat 1700000000001 fields 1 {number} v"));
+        }
         for (key, encoding, read, commands) in [
             ("list", "listpack", "lrange list 0 -1", 3),
             ("long", "quicklist", "lrange long 0 -1", 19),
@@ -180,6 +186,8 @@ mod tests {
             ("ints", "intset", "smembers ints", 3),
             ("set", "hashtable", "smembers set", 3),
             ("few", "listpack", "smembers few", 1),
+            ("dated", "hashtable", "hpexpiretime dated fields 5 a b c d e", 3),
+            ("ends", "hashtable", "hpexpiretime ends fields 3 0 63 149", 6),
         ] {
             assert_eq!(move_over(&mut from, &mut to, key), commands, "{key}");
             assert_eq!((from.encoding(key), to.encoding(key)), (encoding, encoding), "{key}");

@@ -276,6 +276,71 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_are_due_go_in_bounded_steps_and_the_log_says_so() {
+        let mut bench = Bench::new();
+        let now = bench.now;
+        bench.run("hset h a 1 b 2 c 3 d 4");
+        bench.run(&format!("hpexpireat h {} fields 2 a b", now + 10));
+        bench.run(&format!("hpexpireat h {} fields 1 c", now + 20));
+        bench.run("hset whole a 1 b 2");
+        bench.run(&format!("hpexpireat whole {} fields 2 a b", now + 10));
+        bench.effects();
+        expire(&bench, now + 9, 100);
+        assert_eq!(bench.effects(), "");
+        expire(&bench, now + 10, 100);
+        let mut gone: Vec<String> = bench.effects().split("; ").map(str::to_owned).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, ["DEL whole", "HDEL h b a"]);
+        assert_eq!((bench.shard().core.expired, bench.shard().core.expired_fields), (0, 4));
+        expire(&bench, now + 19, 100);
+        assert_eq!(bench.effects(), "");
+        expire(&bench, now + 20, 100);
+        assert_eq!(bench.effects(), "HDEL h c");
+        assert_eq!(bench.run("hgetall h"), "*2 $1 d $1 4 ");
+        assert_eq!(bench.shard().core.rounds.soonest, u64::MAX);
+    }
+
+    #[test]
+    fn no_step_removes_more_fields_than_its_budget() {
+        let (mut primary, mut replica) = (Bench::new(), Bench::new());
+        let now = primary.now;
+        primary.run("hset {t}h stays 1");
+        for i in 0..1_000 {
+            primary.run(&format!("hsetex {{t}}h pxat {} fields 1 f{i} v", now + 1 + i % 3));
+        }
+        replica.follow(&mut primary);
+        let mut steps = 0;
+        while primary.shard().expire(now + 3, 300) {
+            steps += 1;
+            let removed = primary.shard().core.expired_fields;
+            assert!(removed <= 300 * steps, "{removed} fields in {steps} steps");
+        }
+        replica.follow(&mut primary);
+        for bench in [&mut primary, &mut replica] {
+            assert_eq!(bench.run("hkeys {t}h"), "*1 $5 stays ");
+        }
+        assert_eq!(primary.shard().core.expired_fields, 1_000);
+        assert_eq!(primary.shard().core.used, replica.shard().core.used);
+        assert_eq!(primary.shard().core.rounds.soonest, u64::MAX);
+    }
+
+    #[test]
+    fn the_deadlines_of_fields_move_with_their_hash() {
+        let mut bench = Bench::new();
+        let now = bench.now;
+        bench.run("hset h a 1 b 2");
+        bench.run(&format!("hpexpireat h {} fields 1 a", now + 10));
+        bench.run("copy h copy");
+        bench.run("rename h other");
+        bench.run("move other 1");
+        bench.effects();
+        expire(&bench, now + 10, 100);
+        let mut gone: Vec<String> = bench.effects().split("; ").map(str::to_owned).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, ["HDEL copy a", "HDEL other a"]);
+    }
+
+    #[test]
     fn live_deadlines_are_passed_over() {
         let mut bench = Bench::new();
         for i in 0..20_000 {
