@@ -40,7 +40,7 @@ impl<'a> Fields<'a> {
 
     /// Expects the word as argument `at`.
     pub(super) fn at(args: Args<'a>, at: usize) -> Option<Self> {
-        Some(Self::find(args, at)).filter(|fields| fields.number.is_some() && fields.options.len() == 0)
+        Some(Self::find(args, at)).filter(|fields| fields.number.is_some() && fields.options.is_empty())
     }
 
     /// What was counted, of which each has so many parts, if it is as many as the number says.
@@ -199,10 +199,13 @@ impl Conditions {
         *condition.get_or_insert(wanted) == wanted
     }
 
-    fn hold<'f>(self, hash: Option<HashRef<'_>>, mut names: impl Iterator<Item = &'f [u8]>) -> bool {
-        let is_there = |name| hash.is_some_and(|hash| hash.get(name).is_some());
+    fn hold_for_key(self, hash: Option<HashRef<'_>>) -> bool {
         self.key.is_none_or(|wanted| wanted == hash.is_some())
-            && self.fields.is_none_or(|wanted| names.all(|name| wanted == is_there(name)))
+    }
+
+    fn hold_for<'f>(self, hash: Option<HashRef<'_>>, mut names: impl Iterator<Item = &'f [u8]>) -> bool {
+        let is_there = |name| hash.is_some_and(|hash| hash.get(name).is_some());
+        self.fields.is_none_or(|wanted| names.all(|name| wanted == is_there(name)))
     }
 }
 
@@ -224,8 +227,11 @@ fn set_with(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     let names = || pairs.clone().map(|pair| pair.0);
     let now = cx.db.now;
     let mut entry = open(&mut cx.db, cx.keys[0], names())?;
-    let instant = deadline.field_instant(now, "hsetex")?;
-    let holds = conditions.hold(hash_of(entry.value(), now)?, names());
+    let hash = hash_of(entry.value(), now)?;
+    // Where the first condition does not hold, the time is not even looked at.
+    let may_hold = conditions.hold_for_key(hash);
+    let instant = if may_hold { deadline.field_instant(now, "hsetex")? } else { None };
+    let holds = may_hold && conditions.hold_for(hash, names());
     cx.out.flag(holds);
     if !holds {
         return Ok(Done::Unchanged);

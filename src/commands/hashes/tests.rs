@@ -541,6 +541,7 @@ fn errors_come_in_order() {
         ("hsetex s ex x fields 1 a", miscounted),
         ("hsetex s ex x fields 9223372036854775807 a 1", miscounted),
         ("hsetex s ex x fields 1 a 1", wrong),
+        ("hsetex h ex x nx fields 1 no 1", ":0 "),
         ("hsetex h ex x fxx fields 1 no 1", number),
         ("hsetex h ex -1 fxx fields 1 no 1", "-ERR invalid expire time in 'hsetex' command "),
         ("hsetex h fields 1 a", "-ERR wrong number of arguments for 'hsetex' command "),
