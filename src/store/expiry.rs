@@ -192,6 +192,7 @@ fn key_of(entry: &Entry, slot: u16) -> Key<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::Shard;
     use crate::commands::bench::Bench;
 
     /// Runs steps of `budget` until nothing is left to do, and returns how many it took.
@@ -291,7 +292,8 @@ mod tests {
         let mut gone: Vec<String> = bench.effects().split("; ").map(str::to_owned).collect();
         gone.sort_unstable();
         assert_eq!(gone, ["DEL whole", "HDEL h b a"]);
-        assert_eq!((bench.shard().core.expired, bench.shard().core.expired_fields), (0, 4));
+        let counts = |shard: &Shard| (shard.core.expired, shard.core.expired_fields);
+        assert_eq!(counts(&bench.shard()), (0, 4));
         expire(&bench, now + 19, 100);
         assert_eq!(bench.effects(), "");
         expire(&bench, now + 20, 100);
