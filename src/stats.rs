@@ -73,6 +73,8 @@ stats! {
     held;
     /// Keys whose time was over.
     expired;
+    /// Fields of hashes whose time was over.
+    expired_fields;
     /// Keys that were given up for want of memory.
     evicted;
     /// Copies of shards that were made for other nodes.

@@ -4,7 +4,7 @@
 //! [`OwnedArgs`] holds the same for commands that must outlive their buffer: queued by MULTI, parked while they
 //! block, or typed inline, where quoting means that the arguments are not in the input as such.
 
-use std::ops::{Index, RangeFrom};
+use std::{ops::Index, slice::SliceIndex};
 
 /// Where one argument lies in its buffer: bytes `start..end`. Buffers are smaller than 4 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl<'a> Args<'a> {
         self.spans.iter().map(move |span| span.of(self.buf))
     }
 
-    /// The arguments from the one at `range.start` on; none if there are not so many.
-    pub fn slice(self, range: RangeFrom<usize>) -> Self {
+    /// The arguments in a range; none if there are not so many.
+    pub fn slice(self, range: impl SliceIndex<[Span], Output = [Span]>) -> Self {
         Self { buf: self.buf, spans: self.spans.get(range).unwrap_or_default() }
     }
 }

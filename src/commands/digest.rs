@@ -31,15 +31,17 @@ fn elements(value: Value<'_>) -> (u64, u64) {
     let mut elements = 0_u64;
     let mut index = 0_u64;
     rebuild::rebuild(b"", value, &mut |command| {
-        let (step, ordered) = match command[0] {
-            b"HSET" | b"ZADD" => (2, false),
-            b"SADD" => (1, false),
-            _ => (1, true),
+        // What is true of each of its elements, where these begin, and how many parts each has.
+        let (common, first, step, ordered) = match command[0] {
+            b"HSET" | b"ZADD" => (None, 2, 2, false),
+            b"SADD" => (None, 2, 1, false),
+            b"HPEXPIREAT" => (Some(command[2]), 5, 1, false),
+            _ => (None, 2, 1, true),
         };
-        for element in command[2..].chunks(step) {
+        for element in command[first..].chunks(step) {
             let place = if ordered { index } else { 0 }.to_le_bytes();
             index += 1;
-            let of_element = element.iter().copied().chain([&place[..]]);
+            let of_element = common.iter().chain(element).copied().chain([&place[..]]);
             elements = elements.wrapping_add(hash(of_element));
         }
     });
@@ -100,6 +102,11 @@ mod tests {
             &["sadd a 1 2"],
             &["hset a 1 2"],
             &["hset a 2 1"],
+            &["hset a 1 2", "hpexpireat a 1700000000001 fields 1 1"],
+            &["hset a 1 2", "hpexpireat a 1700000000002 fields 1 1"],
+            &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 1 1"],
+            &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 1 3"],
+            &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 2 1 3"],
         ];
         let mut digests: Vec<u64> = different.iter().map(|commands| digest_of(commands)).collect();
         digests.sort_unstable();

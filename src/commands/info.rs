@@ -199,6 +199,7 @@ fn stats(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Result 
         "rejected_connections": stats.connections_refused.get(),
         "sync_full": stats.copies.get(),
         "expired_keys": stats.expired.get(),
+        "expired_fields": stats.expired_fields.get(),
         "evicted_keys": stats.evicted.get(),
         "keyspace_hits": stats.hits.get(),
         "keyspace_misses": stats.misses.get(),

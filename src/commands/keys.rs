@@ -37,7 +37,10 @@ pub enum Find {
         step: u8,
     },
     /// The beginning holds the number of keys; they follow.
-    Count,
+    Count {
+        /// Distance from one key to the next.
+        step: u8,
+    },
 }
 
 /// What a command does to keys, as Redis' key specifications name it.
@@ -113,7 +116,12 @@ impl KeySpec {
 
     /// Argument `at` says how many keys follow it.
     pub const fn counted(at: u8, flags: KeyFlags) -> Self {
-        Self { begin: Begin::Index(at), find: Find::Count, flags }
+        Self::counted_by(at, 1, flags)
+    }
+
+    /// Argument `at` says how many keys follow it, every `step`th.
+    pub const fn counted_by(at: u8, step: u8, flags: KeyFlags) -> Self {
+        Self { begin: Begin::Index(at), find: Find::Count { step }, flags }
     }
 
     /// The indices of its keys among the arguments. Nothing for arguments that make no sense: their command will
@@ -147,10 +155,10 @@ impl KeySpec {
                 };
                 (begin, last, usize::from(step))
             }
-            Find::Count => {
+            Find::Count { step } => {
                 let number = std::str::from_utf8(args.get(begin)?).ok()?;
                 let count = number.parse::<usize>().ok().filter(|count| (1..args.len()).contains(count))?;
-                (begin + 1, begin + count, 1)
+                (begin + 1, begin + 1 + (count - 1) * usize::from(step), usize::from(step))
             }
         };
         (first <= last && last < args.len()).then_some((first, last, step))

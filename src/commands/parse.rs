@@ -4,7 +4,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use ringfort_protocol::number;
+use ringfort_protocol::{Args, number};
 
 use super::CommandError;
 
@@ -101,6 +101,15 @@ impl Expiry {
             .ok_or(CommandError::InvalidExpire(command))
     }
 
+    /// The same, as HEXPIRE, HSETEX and their like read it: a time, or a length of time, that is negative is refused.
+    pub fn field_deadline(self, time: &[u8], now: u64, command: &'static str) -> Result<u64, CommandError> {
+        Some(integer(time)?)
+            .filter(|time| *time >= 0)
+            .and_then(|time| self.checked_deadline(time, now))
+            .and_then(|deadline| u64::try_from(deadline).ok())
+            .ok_or(CommandError::InvalidExpire(command))
+    }
+
     /// `None` where it leaves the range of milliseconds that an `i64` can tell.
     fn checked_deadline(self, time: i64, now: u64) -> Option<i64> {
         let millis = match self {
@@ -110,6 +119,117 @@ impl Expiry {
         let base = if self.is_relative() { now } else { 0 };
         millis.checked_add_unsigned(base)
     }
+}
+
+/// What SET, GETEX and their like do to a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewDeadline<'a> {
+    /// There is none from now on.
+    Never,
+    /// It stays as it is.
+    Same,
+    /// It is the one that this time tells.
+    At(Expiry, &'a [u8]),
+}
+
+impl<'a> NewDeadline<'a> {
+    /// What GETEX and its like are told.
+    pub fn of_reading(options: Args<'a>) -> Result<Self, CommandError> {
+        let mut deadline = Self::Same;
+        let mut options = options.iter();
+        while let Some(option) = options.next() {
+            if let Some(expiry) = Expiry::from_option(option) {
+                deadline.set(&Self::Same, expiry, options.next())?;
+            } else if is(option, "PERSIST") && !matches!(deadline, Self::At(..)) {
+                deadline = Self::Never;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(deadline)
+    }
+
+    /// Takes an option with its time into account. Nothing but `usual` may have come before it, or the same option:
+    /// then the last one holds.
+    pub fn set(&mut self, usual: &Self, expiry: Expiry, time: Option<&'a [u8]>) -> Result<(), CommandError> {
+        let fits = match self {
+            Self::At(before, _) => *before == expiry,
+            Self::Never | Self::Same => self == usual,
+        };
+        let time = time.filter(|_| fits).ok_or(CommandError::Syntax)?;
+        *self = Self::At(expiry, time);
+        Ok(())
+    }
+
+    /// The deadline in Unix milliseconds, where it is a new one.
+    pub fn instant(&self, now: u64, command: &'static str) -> Result<Option<u64>, CommandError> {
+        match self {
+            Self::Never | Self::Same => Ok(None),
+            Self::At(expiry, time) => expiry.positive_deadline(time, now, command).map(Some),
+        }
+    }
+
+    /// The same for the deadline of a field, whose time may be 0.
+    pub fn field_instant(&self, now: u64, command: &'static str) -> Result<Option<u64>, CommandError> {
+        match self {
+            Self::Never | Self::Same => Ok(None),
+            Self::At(expiry, time) => expiry.field_deadline(time, now, command).map(Some),
+        }
+    }
+}
+
+/// On what condition EXPIRE and its like set a deadline.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conditions {
+    /// There is none yet.
+    nx: bool,
+    /// There is one.
+    xx: bool,
+    /// The new one is later; no deadline is later than any.
+    gt: bool,
+    /// The new one is sooner; any is sooner than none.
+    lt: bool,
+}
+
+impl Conditions {
+    /// Reads them.
+    pub fn parse(options: Args<'_>) -> Result<Self, CommandError> {
+        let mut conditions = Self::default();
+        for option in options.iter() {
+            let condition = match option {
+                _ if is(option, "NX") => &mut conditions.nx,
+                _ if is(option, "XX") => &mut conditions.xx,
+                _ if is(option, "GT") => &mut conditions.gt,
+                _ if is(option, "LT") => &mut conditions.lt,
+                _ => return Err(CommandError::quoting("ERR Unsupported option ", option, "")),
+            };
+            *condition = true;
+        }
+        let Self { nx, xx, gt, lt } = conditions;
+        if nx && (xx || gt || lt) {
+            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
+            return Err(CommandError::other(text));
+        }
+        if gt && lt {
+            let text = "ERR GT and LT options at the same time are not compatible";
+            return Err(CommandError::other(text));
+        }
+        Ok(conditions)
+    }
+
+    /// Whether a new deadline may take the place of the old one.
+    pub fn hold(self, old: Option<u64>, new: u64) -> bool {
+        let excluded = (self.nx && old.is_some())
+            || (self.xx && old.is_none())
+            || (self.gt && old.is_none_or(|old| new <= old))
+            || (self.lt && old.is_some_and(|old| new >= old));
+        !excluded
+    }
+}
+
+/// Milliseconds to the nearest second.
+pub fn in_seconds(ms: u64) -> u64 {
+    (ms + 500) / 1000
 }
 
 /// The positions among `len` elements that `start` and `stop` enclose: both are included, negative ones count from
@@ -201,6 +321,23 @@ mod tests {
         }
         assert_eq!(at("PXAT", "9223372036854775807"), Ok(i64::MAX as u64));
         assert_eq!(at("EX", "1.5"), Err(CommandError::NotInteger));
+    }
+
+    #[test]
+    fn deadlines_of_fields_may_be_now_but_not_negative() {
+        let at = |expiry: Expiry, time: &str| expiry.field_deadline(time.as_bytes(), 1_000_000, "hexpire");
+        assert_eq!(at(Expiry::Ex, "0"), Ok(1_000_000));
+        assert_eq!(at(Expiry::PxAt, "0"), Ok(0));
+        assert_eq!(at(Expiry::Px, "x"), Err(CommandError::NotInteger));
+        let invalid = Err(CommandError::InvalidExpire("hexpire"));
+        for (expiry, time) in [
+            (Expiry::Ex, "-1"),
+            (Expiry::PxAt, "-1"),
+            (Expiry::Ex, "9223372036854776"),
+            (Expiry::Px, "9223372036854775807"),
+        ] {
+            assert_eq!(at(expiry, time), invalid, "{time}");
+        }
     }
 
     #[test]

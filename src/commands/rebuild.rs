@@ -2,7 +2,8 @@
 //!
 //! Where a whole value goes from one key to another, or to another node, its effects are made here: RENAME, COPY,
 //! the `…STORE` commands, copies of shards. The commands name one key, and are short enough that neither the log nor
-//! a lock is held up by one of them. They expect that the key does not exist, and leave it without a deadline.
+//! a lock is held up by one of them. They expect that the key does not exist, and leave it without a deadline; those of
+//! the fields of a hash are part of the value. What is over is rebuilt like the rest: to remove it is an effect, too.
 
 use ringfort_protocol::number;
 
@@ -28,10 +29,11 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
         let mut chunk = Chunk::new(b"RPUSH", key, emit);
         list.iter_from(0).for_each(|item| chunk.add([item]));
         chunk.end();
-    } else if let Some(hash) = HashRef::of(value) {
+    } else if let Some(hash) = HashRef::of(value, 0) {
         let mut chunk = Chunk::new(b"HSET", key, emit);
         hash.each(|field, value| chunk.add([field, value]));
         chunk.end();
+        field_deadlines(key, hash, emit);
     } else if let Some(set) = SetRef::of(value) {
         let mut chunk = Chunk::new(b"SADD", key, emit);
         set.each(|member| chunk.add([member]));
@@ -42,6 +44,29 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
             chunk.add([Item::Bytes(number::format_double(score).as_bytes()), Item::Bytes(member)]);
         });
         chunk.end();
+    }
+}
+
+/// Passes on the commands that give fields their deadlines: one for each deadline, or for a part of its fields.
+fn field_deadlines(key: &[u8], hash: HashRef<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
+    let mut emit_some = |deadline: u64, fields: &mut Vec<&[u8]>| {
+        let (mut at, mut number) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (at, number) = (at.format(deadline).as_bytes(), number.format(fields.len()).as_bytes());
+        emit(&[&[b"HPEXPIREAT", key, at, b"FIELDS", number], &fields[..]].concat());
+        fields.clear();
+    };
+    let (mut deadline, mut fields, mut bytes) = (0, Vec::new(), 0);
+    hash.each_deadline(|field, at| {
+        let is_full = fields.len() == CHUNK_ELEMENTS || bytes >= CHUNK_BYTES;
+        if !fields.is_empty() && (is_full || at != deadline) {
+            emit_some(deadline, &mut fields);
+            bytes = 0;
+        }
+        (deadline, bytes) = (at, bytes + field.len());
+        fields.push(field);
+    });
+    if !fields.is_empty() {
+        emit_some(deadline, &mut fields);
     }
 }
 
@@ -146,6 +171,12 @@ mod tests {
         from.run("rpush short a 1 b");
         from.run("hset small a 1 2 b");
         from.run("sadd few a 1 2");
+        from.run("hset dated a 1 b 2 c 3 d 4");
+        from.run("hpexpireat dated 1700000000001 fields 2 a b");
+        from.run("hpexpireat dated 1700000000002 fields 1 c");
+        for number in 0..150 {
+            from.run(&format!("hsetex ends pxat 1700000000001 fields 1 {number} v"));
+        }
         for (key, encoding, read, commands) in [
             ("list", "listpack", "lrange list 0 -1", 3),
             ("long", "quicklist", "lrange long 0 -1", 19),
@@ -155,6 +186,8 @@ mod tests {
             ("ints", "intset", "smembers ints", 3),
             ("set", "hashtable", "smembers set", 3),
             ("few", "listpack", "smembers few", 1),
+            ("dated", "hashtable", "hpexpiretime dated fields 5 a b c d e", 3),
+            ("ends", "hashtable", "hpexpiretime ends fields 3 0 63 149", 6),
         ] {
             assert_eq!(move_over(&mut from, &mut to, key), commands, "{key}");
             assert_eq!((from.encoding(key), to.encoding(key)), (encoding, encoding), "{key}");

@@ -14,8 +14,8 @@ pub enum Decoded {
     List(Elements),
     /// A set.
     Set(Elements),
-    /// Fields, each followed by its value.
-    Hash(Elements),
+    /// Fields, each followed by its value, and their deadlines in this order, none of which is 0: of each, or of none.
+    Hash(Elements, Vec<Option<u64>>),
     /// Members, and the score of each; none is NaN. They come in any order.
     ZSet(Elements, Vec<f64>),
 }
@@ -28,7 +28,8 @@ pub fn decode(payload: &[u8], longest: usize) -> Result<Decoded, Error> {
         types::STRING => Decoded::Str(reader.text()?.as_bytes(&mut itoa::Buffer::new()).to_vec()),
         types::LIST => Decoded::List(texts(&mut reader, 1)?),
         types::SET => Decoded::Set(texts(&mut reader, 1)?),
-        types::HASH => Decoded::Hash(texts(&mut reader, 2)?),
+        types::HASH => Decoded::Hash(texts(&mut reader, 2)?, Vec::new()),
+        types::HASH_2 => dated(&mut reader)?,
         types::ZSET => scored(&mut reader, Reader::double_text)?,
         types::ZSET_2 => scored(&mut reader, Reader::double)?,
         types::LIST_ZIPLIST => Decoded::List(blob(&mut reader, ziplist::decode)?),
@@ -36,8 +37,8 @@ pub fn decode(payload: &[u8], longest: usize) -> Result<Decoded, Error> {
         types::LIST_QUICKLIST_2 => Decoded::List(nodes(&mut reader, listpack::decode, Reader::len)?),
         types::SET_INTSET => Decoded::Set(blob(&mut reader, intset::decode)?),
         types::SET_LISTPACK => Decoded::Set(blob(&mut reader, listpack::decode)?),
-        types::HASH_ZIPLIST => Decoded::Hash(blob(&mut reader, ziplist::decode)?),
-        types::HASH_LISTPACK => Decoded::Hash(blob(&mut reader, listpack::decode)?),
+        types::HASH_ZIPLIST => Decoded::Hash(blob(&mut reader, ziplist::decode)?, Vec::new()),
+        types::HASH_LISTPACK => Decoded::Hash(blob(&mut reader, listpack::decode)?, Vec::new()),
         types::ZSET_ZIPLIST => with_scores(&blob(&mut reader, ziplist::decode)?)?,
         types::ZSET_LISTPACK => with_scores(&blob(&mut reader, listpack::decode)?)?,
         _ => return Err(Error::Format),
@@ -53,6 +54,17 @@ fn texts(reader: &mut Reader<'_>, each: u64) -> Result<Elements, Error> {
         elements.push(reader.text()?.as_bytes(&mut itoa::Buffer::new()));
     }
     Ok(elements)
+}
+
+/// Reads fields with their values and deadlines.
+fn dated(reader: &mut Reader<'_>) -> Result<Decoded, Error> {
+    let (mut pairs, mut deadlines) = (Elements::default(), Vec::new());
+    for _ in 0..reader.count()? {
+        pairs.push(reader.text()?.as_bytes(&mut itoa::Buffer::new()));
+        pairs.push(reader.text()?.as_bytes(&mut itoa::Buffer::new()));
+        deadlines.push(reader.deadline()?);
+    }
+    Ok(Decoded::Hash(pairs, deadlines))
 }
 
 /// Reads members with their scores.
@@ -119,7 +131,7 @@ impl Decoded {
             Self::Set(members) | Self::ZSet(members, _) => {
                 !members.is_empty() && are_different(members.iter())
             }
-            Self::Hash(pairs) => {
+            Self::Hash(pairs, _) => {
                 !pairs.is_empty()
                     && pairs.len().is_multiple_of(2)
                     && are_different(pairs.pairs().map(|pair| pair.0))

@@ -1,7 +1,8 @@
-//! Values as payloads: in the forms that Redis 7.0 itself writes, but never compressed.
+//! Values as payloads: in the forms that Redis 7.0 itself writes, but never compressed, and in that of Valkey 9 where
+//! there is no such form.
 
 use super::{
-    intset, listpack, seal, types,
+    VALKEY_9, VERSION, intset, listpack, seal, types,
     wire::{put_len, put_string},
 };
 use crate::store::{
@@ -10,9 +11,10 @@ use crate::store::{
     packed::Item,
 };
 
-/// The payload of a value; `None` if it is of a type that is not written.
-pub fn encode(value: Value<'_>) -> Option<Vec<u8>> {
+/// The payload of a value as it is at `now`; `None` if it is of a type that is not written.
+pub fn encode(value: Value<'_>, now: u64) -> Option<Vec<u8>> {
     let mut out = Vec::new();
+    let mut version = VERSION;
     if let Some(bytes) = value.as_string() {
         out.push(types::STRING);
         put_string(&mut out, bytes);
@@ -20,12 +22,17 @@ pub fn encode(value: Value<'_>) -> Option<Vec<u8>> {
         list(value, &mut out);
     } else if let Some(value) = SetRef::of(value) {
         set(value, &mut out);
-    } else if let Some(value) = HashRef::of(value) {
-        hash(value, &mut out);
+    } else if let Some(value) = HashRef::of(value, now) {
+        if value.is_dated() {
+            version = VALKEY_9;
+            dated_hash(value, &mut out);
+        } else {
+            hash(value, &mut out);
+        }
     } else {
         zset(ZSetRef::of(value)?, &mut out);
     }
-    seal(&mut out);
+    seal(&mut out, version);
     Some(out)
 }
 
@@ -63,6 +70,17 @@ fn hash(hash: HashRef<'_>, out: &mut Vec<u8>) {
     hash.each(|field, value| {
         put_item(out, field);
         put_item(out, value);
+    });
+}
+
+fn dated_hash(hash: HashRef<'_>, out: &mut Vec<u8>) {
+    out.push(types::HASH_2);
+    put_len(out, hash.len());
+    hash.each_dated(|field, value, deadline| {
+        put_item(out, field);
+        put_item(out, value);
+        // -1 says that there is none.
+        out.extend_from_slice(&deadline.unwrap_or(u64::MAX).to_le_bytes());
     });
 }
 

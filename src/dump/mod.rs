@@ -1,8 +1,9 @@
 //! Values as the payloads of DUMP and RESTORE: the format in which Redis writes one value of its files.
 //!
 //! A payload is a byte that tells the type, the value, the version of the format (two bytes), and a checksum over all
-//! of that (eight). [`encode()`] writes what Redis 7.0 and later read; [`decode()`] reads what Redis 6.2, 7.0 and 7.2
-//! write, with the older forms of collections that these have kept: see [`types`].
+//! of that (eight). [`encode()`] writes what Redis 7.0 and later read, but for hashes whose fields have deadlines: Redis
+//! 7 has no such, so these are written as Valkey 9 does. [`decode()`] reads what Redis 6.2, 7.0, 7.2 and Valkey 9 write,
+//! with the older forms of collections that these have kept: see [`types`].
 //!
 //! Payloads come from clients. Nothing in them is believed before it was checked: a length reserves no memory, it only
 //! says how much of what is there is taken. What is decoded is not yet in the forms of the store, whose choice is that
@@ -41,6 +42,9 @@ const VERSION: u16 = 10;
 /// The newest version that is read: that of Redis 7.2.
 const NEWEST: u16 = 11;
 
+/// The version that Valkey 9 writes; in between lie versions of a Redis whose forms are others.
+const VALKEY_9: u16 = 80;
+
 /// Bytes of version and checksum.
 const FOOTER: usize = 10;
 
@@ -58,8 +62,8 @@ pub enum Error {
 }
 
 /// Appends version and checksum.
-fn seal(payload: &mut Vec<u8>) {
-    payload.extend_from_slice(&VERSION.to_le_bytes());
+fn seal(payload: &mut Vec<u8>, version: u16) {
+    payload.extend_from_slice(&version.to_le_bytes());
     let checksum = CHECKSUM.checksum(payload);
     payload.extend_from_slice(&checksum.to_le_bytes());
 }
@@ -68,7 +72,8 @@ fn seal(payload: &mut Vec<u8>) {
 fn open(payload: &[u8]) -> Result<&[u8], Error> {
     let (body, footer) = payload.split_last_chunk::<FOOTER>().ok_or(Error::Footer)?;
     let [low, high, checksum @ ..] = *footer;
-    let is_known = u16::from_le_bytes([low, high]) <= NEWEST;
+    let version = u16::from_le_bytes([low, high]);
+    let is_known = version <= NEWEST || version == VALKEY_9;
     let covered = &payload[..body.len() + 2];
     if is_known && CHECKSUM.checksum(covered) == u64::from_le_bytes(checksum) {
         Ok(body)

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{
     Form, Object, Value,
     objects::{
-        hash::Hash,
+        hash::{Hash, Lasts},
         list::{End, List, NodeLimit},
         set::{NewSet, SetLimits},
         zset::ZSet,
@@ -18,12 +18,12 @@ const LONGEST: usize = 1 << 20;
 
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut payload = body.to_vec();
-    seal(&mut payload);
+    seal(&mut payload, VERSION);
     payload
 }
 
 fn written(value: Value<'_>) -> Vec<u8> {
-    encode(value).expect("a type that is written")
+    encode(value, 0).expect("a type that is written")
 }
 
 fn decoded(body: &[u8]) -> Result<Decoded, Error> {
@@ -105,7 +105,7 @@ proptest! {
             written(Value::Packed(Form::Hash, &run)),
             written(Value::Big(&Object::Hash(Hash::of(&run, 5)))),
         ] {
-            let Ok(Decoded::Hash(found)) = decode(&payload, LONGEST) else { panic!("no hash") };
+            let Ok(Decoded::Hash(found, _)) = decode(&payload, LONGEST) else { panic!("no hash") };
             let mut found: Vec<_> = found.pairs().collect();
             found.sort_unstable();
             prop_assert!(found.into_iter().eq(pairs.iter().map(|(field, value)| (field.as_slice(), value.as_slice()))));
@@ -169,12 +169,49 @@ fn every_type_is_read() {
         let found = match decoded(body) {
             Ok(Decoded::Str(bytes)) => elements(&[&bytes]),
             Ok(
-                Decoded::List(found) | Decoded::Set(found) | Decoded::Hash(found) | Decoded::ZSet(found, _),
+                Decoded::List(found)
+                | Decoded::Set(found)
+                | Decoded::Hash(found, _)
+                | Decoded::ZSet(found, _),
             ) => found,
             Err(error) => panic!("{error}: {}", body.escape_ascii()),
         };
         assert!(found.iter().eq(expected.iter().copied()), "{}: {found:?}", body.escape_ascii());
     }
+}
+
+#[test]
+fn deadlines_of_fields_are_written_as_valkey_does() {
+    let mut hash = Hash::new(5);
+    hash.set(b"f", b"v", Lasts::Until(0x0102_0304));
+    hash.set(b"g", b"7", Lasts::Forever);
+    let object = Object::Hash(hash);
+    let at = |now| encode(Value::Big(&object), now).unwrap();
+    let payload = at(0);
+    assert_eq!(payload[..2], *b"\x16\x02");
+    assert_eq!(payload[payload.len() - FOOTER..][..2], VALKEY_9.to_le_bytes());
+    let Ok(Decoded::Hash(pairs, deadlines)) = decode(&payload, LONGEST) else { panic!("no hash") };
+    let mut found: Vec<_> = pairs.pairs().zip(&deadlines).collect();
+    found.sort_unstable();
+    let expected: [((&[u8], &[u8]), _); 2] = [((b"f", b"v"), Some(0x0102_0304)), ((b"g", b"7"), None)];
+    assert!(found.into_iter().map(|(pair, deadline)| (pair, *deadline)).eq(expected));
+    // What is over is not written, and then there is no deadline left to write.
+    let payload = at(0x0102_0304);
+    assert_eq!(payload[..6], *b"\x04\x01\x01g\xc0\x07");
+    assert_eq!(payload[payload.len() - FOOTER..][..2], VERSION.to_le_bytes());
+
+    let dated = |ms: i64| [&b"\x16\x01\x01f\x01v"[..], &ms.to_le_bytes()].concat();
+    let deadlines = |ms| match decoded(&dated(ms)) {
+        Ok(Decoded::Hash(_, deadlines)) => Ok(deadlines[0]),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error),
+    };
+    assert_eq!(deadlines(-1), Ok(None));
+    assert_eq!(deadlines(0), Ok(Some(1)));
+    assert_eq!(deadlines(i64::MAX), Ok(Some(i64::MAX as u64)));
+    assert_eq!(deadlines(-2), Err(Error::Format));
+    assert_eq!(decoded(&dated(1)[..8]), Err(Error::Format));
+    assert_eq!(decoded(b"\x16\x00"), Err(Error::Format));
 }
 
 #[test]
@@ -206,7 +243,15 @@ fn the_footer_is_checked_first() {
         assert_eq!(decode(&bad, LONGEST), Err(Error::Footer), "{at}");
         assert_eq!(decode(&good[..at], LONGEST), Err(Error::Footer), "{at}");
     }
-    for (version, expected) in [(1, Ok(())), (NEWEST, Ok(())), (NEWEST + 1, Err(Error::Footer))] {
+    let refused = Err(Error::Footer);
+    for (version, expected) in [
+        (1, Ok(())),
+        (NEWEST, Ok(())),
+        (NEWEST + 1, refused),
+        (VALKEY_9 - 1, refused),
+        (VALKEY_9, Ok(())),
+        (VALKEY_9 + 1, refused),
+    ] {
         let mut payload = [&b"\x00\x01a"[..], &u16::to_le_bytes(version)].concat();
         let checksum = CHECKSUM.checksum(&payload);
         payload.extend_from_slice(&checksum.to_le_bytes());

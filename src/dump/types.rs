@@ -30,6 +30,8 @@ pub(super) const ZSET_LISTPACK: u8 = 17;
 pub(super) const LIST_QUICKLIST_2: u8 = 18;
 /// A set in one listpack: what Redis 7.2 writes.
 pub(super) const SET_LISTPACK: u8 = 20;
+/// A hash, field by field with their deadlines: what Valkey 9 writes.
+pub(super) const HASH_2: u8 = 22;
 
 /// A node of a [`LIST_QUICKLIST_2`] that is one element.
 pub(super) const PLAIN: u64 = 1;

@@ -157,6 +157,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// When a field ends, in Unix milliseconds; -1 says that it does not.
+    pub(super) fn deadline(&mut self) -> Result<Option<u64>, Error> {
+        match i64::from_le_bytes(self.array()?) {
+            -1 => Ok(None),
+            // What ended in 1970 has ended, but 0 is no time here.
+            deadline => {
+                u64::try_from(deadline).map(|deadline| Some(deadline.max(1))).map_err(|_| Error::Format)
+            }
+        }
+    }
+
     /// A score as a double.
     pub(super) fn double(&mut self) -> Result<f64, Error> {
         let score = f64::from_le_bytes(self.array()?);

@@ -181,6 +181,11 @@ pub const METRICS: &[Metric] = &[
     count("keyspace_expired_keys_total", "Keys that were removed because their time was over.", |stats| {
         &stats.expired
     }),
+    count(
+        "keyspace_expired_fields_total",
+        "Fields of hashes that were removed because their time was over.",
+        |stats| &stats.expired_fields,
+    ),
     count("keyspace_evicted_keys_total", "Keys that were given up for want of memory.", |stats| {
         &stats.evicted
     }),

@@ -241,6 +241,9 @@ pub(super) fn settle(
     if shard.core.expired > 0 {
         node.stats.expired.add(std::mem::take(&mut shard.core.expired).into());
     }
+    if shard.core.expired_fields > 0 {
+        node.stats.expired_fields.add(std::mem::take(&mut shard.core.expired_fields).into());
+    }
     node.store.settle(shard);
     logged
 }

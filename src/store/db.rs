@@ -23,7 +23,7 @@ use std::{cell::Cell, ops::Range};
 
 use super::{
     copy::Position,
-    entry::Entry,
+    entry::{Entry, Over},
     evict::Access,
     key::Key,
     log::put_record,
@@ -136,7 +136,7 @@ impl<'a> Db<'a> {
     fn entry(&self, key: Key<'_>) -> Option<&Entry> {
         let shard = &self.locked.shards[self.locked.index(key.slot)];
         let entry = shard.entry(self.number, shard.lookup(self.number, key)?);
-        (!is_over(entry.deadline(), self.now)).then_some(entry)
+        (!entry.is_over(self.now)).then_some(entry)
     }
 
     /// Whether any of the locked shards is a copy of another node's: what only reads must leave nothing in it then.
@@ -154,10 +154,11 @@ impl<'a> Db<'a> {
         let index = self.locked.index(key.slot);
         let shard = &mut *self.locked.shards[index];
         let (place, access, lookups) = (shard.lookup(db, key), self.access, &self.lookups);
+        let over = place.map_or(Over::No, |place| shard.entry(db, place).over(self.now));
         let mut edit = Edit { shard, db, key, place, access, lookups };
-        if is_over(edit.deadline(), self.now) && edit.remove() {
+        if over != Over::No && edit.remove() {
             edit.log(&[b"DEL", key.bytes]);
-            edit.shard.core.expired += 1;
+            edit.shard.core.count_expired(over);
         }
         edit
     }
@@ -207,10 +208,6 @@ impl Core {
         }
         self.log.append(db, effect);
     }
-}
-
-pub(super) fn is_over(deadline: Option<u64>, now: u64) -> bool {
-    deadline.is_some_and(|deadline| deadline <= now)
 }
 
 /// A live entry, seen without being used.
@@ -442,6 +439,11 @@ impl<'k> Edit<'_, 'k> {
         let place = self.place.take()?;
         self.mark();
         Some(Taken { entry: self.shard.remove(self.db, place) })
+    }
+
+    /// Notes that so many fields were removed because their time was over.
+    pub fn count_expired_fields(&mut self, fields: usize) {
+        self.shard.core.count_expired(Over::Fields(fields));
     }
 
     /// Notes an effect on this key in its shard's log. The command answers [`super::super::commands::Done::Logged`].

@@ -6,6 +6,7 @@
 use std::{cell::Cell, ops::Range};
 
 use super::{
+    objects::hash::Hash,
     ordered::Item,
     value::{Form, Object, Value},
 };
@@ -46,7 +47,7 @@ struct Large {
 }
 
 impl Item for Entry {
-    /// No deadline of the page's entries is sooner than this; `0` stands for "none has one".
+    /// Nothing in the page is over sooner than this.
     type Note = Soonest;
 
     fn hash(&self) -> u32 {
@@ -54,7 +55,8 @@ impl Item for Entry {
     }
 }
 
-/// A lower bound of the deadlines in a page of the table, in Unix milliseconds.
+/// A lower bound of the deadlines in a page of the table, in Unix milliseconds; `u64::MAX` if there are none. Those of
+/// fields count, too.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Soonest(pub(super) u64);
 
@@ -66,9 +68,20 @@ impl Default for Soonest {
 
 impl Soonest {
     /// Takes one more deadline into account.
-    pub(super) fn include(&mut self, deadline: Option<u64>) {
-        self.0 = self.0.min(deadline.unwrap_or(u64::MAX));
+    pub(super) fn include(&mut self, deadline: u64) {
+        self.0 = self.0.min(deadline);
     }
+}
+
+/// Why an entry is there no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It is.
+    No,
+    /// Its time is over.
+    Key,
+    /// It is a hash, and the time of all its fields, of which it has so many, is over.
+    Fields(usize),
 }
 
 impl Entry {
@@ -129,6 +142,38 @@ impl Entry {
         match &self.body {
             Body::Small(bytes) => head(bytes).deadline,
             Body::Large(large) => large.deadline,
+        }
+    }
+
+    /// When first something of it is over: it as a whole, or a field; `u64::MAX` if nothing ever is.
+    pub(super) fn soonest(&self) -> u64 {
+        self.deadline().unwrap_or(u64::MAX).min(self.hash_object().map_or(u64::MAX, Hash::soonest))
+    }
+
+    /// Whether its time is over at `now`, or that of all its fields.
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.over(now) != Over::No
+    }
+
+    /// The same, and of what the time is over.
+    pub(super) fn over(&self, now: u64) -> Over {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            return Over::Key;
+        }
+        match self.hash_object() {
+            Some(hash) if hash.is_over(now) => Over::Fields(hash.len()),
+            _ => Over::No,
+        }
+    }
+
+    /// Its value, if that is a large hash: only such have fields with deadlines.
+    fn hash_object(&self) -> Option<&Hash> {
+        match &self.body {
+            Body::Large(large) => match &large.object {
+                Object::Hash(hash) => Some(hash),
+                _ => None,
+            },
+            Body::Small(_) => None,
         }
     }
 

@@ -1,18 +1,20 @@
-//! Active expiry: removes keys whose time is over and that nobody asks for.
+//! Active expiry: removes keys, and fields of hashes, whose time is over and that nobody asks for.
 //!
-//! A command never sees such a key (see [`super::db`]); this only gives its memory back, within moments of the
-//! deadline. Only a primary does it: each removal is logged as `DEL`, and replicas follow that.
+//! A command never sees such a key or field (see [`super::db`]); this only gives its memory back, within moments of the
+//! deadline. Only a primary does it: each removal is logged as `DEL` or `HDEL`, and replicas follow that.
 //!
 //! The trick: every page of a table has a note, a lower bound of its deadlines, and the shard has one of all pages. A
 //! round goes through the pages in small steps, looks into those that have something due, and makes their notes anew;
 //! pages of live keys are passed over, so millions of deadlines that are still to come cost next to nothing. Between
-//! two steps keys come and go; their deadlines are noted in the round under way, too.
+//! two steps keys come and go; their deadlines are noted in the round under way, too. A hash counts with the soonest
+//! deadline of its fields, and if one step does not remove all that are due, the next round finds it again.
 
 use super::{
-    entry::{Entry, Soonest},
+    entry::{Entry, Over, Soonest},
     key::Key,
-    ordered::Sweep,
+    ordered::{Item, Sweep},
     shard::{Core, DATABASES, PLACE, Shard},
+    value::Object,
 };
 
 /// When keys of a shard are next to expire, and where the round under way stands.
@@ -46,7 +48,7 @@ impl Rounds {
         self.soonest
     }
 
-    /// A key got this deadline.
+    /// A key, or a field of one, got this deadline.
     pub(super) fn note(&mut self, deadline: u64) {
         self.soonest = self.soonest.min(deadline);
         self.passed = self.passed.min(deadline);
@@ -73,21 +75,22 @@ impl Rounds {
 }
 
 impl Shard {
-    /// Removes keys whose time is over at `now`, in Unix milliseconds, and logs it.
+    /// Removes keys and fields whose time is over at `now`, in Unix milliseconds, and logs it.
     ///
-    /// `budget` bounds the work: an entry that is looked at costs 1, and so does a page that is passed over. Returns
-    /// whether there is more to do.
+    /// `budget` bounds the work: an entry that is looked at costs 1, and so does a page that is passed over; and no more
+    /// fields than that are removed from hashes that stay. Returns whether there is more to do.
     pub fn expire(&mut self, now: u64, mut budget: usize) -> bool {
         let core = &mut self.core;
         if core.rounds.soonest > now {
             return false;
         }
         let mut at = core.rounds.go_on();
+        let mut fields = budget;
         while at.db < DATABASES {
             let tables = self.databases[usize::from(at.db)].as_deref_mut().unwrap_or_default();
             while at.table < tables.len() {
                 let slot = self.first_slot + at.table as u16;
-                let mut sweep = Expired { core: &mut *core, now, db: at.db, slot };
+                let mut sweep = Expired { core: &mut *core, now, db: at.db, slot, fields: &mut fields };
                 let next = tables[at.table].sweep(at.page, &mut budget, &mut sweep);
                 if let Some(page) = next {
                     core.rounds.at = Some(Spot { page, ..at });
@@ -108,6 +111,28 @@ struct Expired<'a> {
     now: u64,
     db: u8,
     slot: u16,
+    /// How many fields may still be removed from hashes that stay.
+    fields: &'a mut usize,
+}
+
+impl Expired<'_> {
+    /// Removes fields that are due from a hash that has others.
+    fn take_fields(&mut self, entry: &mut Entry) {
+        let (core, db) = (&mut *self.core, self.db);
+        let before = entry.heap_bytes();
+        let Some(Object::Hash(hash)) = entry.object_mut() else { return };
+        let gone = hash.take_due(self.now, *self.fields);
+        if gone.is_empty() {
+            return;
+        }
+        *self.fields -= gone.len();
+        core.charge(db, before, entry.heap_bytes());
+        core.count_expired(Over::Fields(gone.len()));
+        let key = key_of(entry, self.slot);
+        let effect: Vec<&[u8]> =
+            [&b"HDEL"[..], key.bytes].into_iter().chain(gone.iter().map(Vec::as_slice)).collect();
+        core.log_effect(db, Some(key), effect.iter().copied());
+    }
 }
 
 impl Sweep<Entry> for Expired<'_> {
@@ -119,22 +144,26 @@ impl Sweep<Entry> for Expired<'_> {
         wanted
     }
 
-    fn dooms(&mut self, entry: &Entry, note: &mut Soonest) -> bool {
-        let Some(deadline) = entry.deadline() else { return false };
-        let doomed = deadline <= self.now;
-        if !doomed {
-            note.include(Some(deadline));
-            self.core.rounds.passed = self.core.rounds.passed.min(deadline);
+    fn dooms(&mut self, entry: &mut Entry, note: &mut Soonest) -> bool {
+        if entry.is_over(self.now) {
+            return true;
         }
-        doomed
+        if entry.soonest() <= self.now {
+            self.take_fields(entry);
+        }
+        note.include(entry.soonest());
+        self.core.rounds.passed = self.core.rounds.passed.min(entry.soonest());
+        false
     }
 
     fn takes(&mut self, entry: Entry) {
         let (core, db) = (&mut *self.core, self.db);
         core.charge(db, entry.heap_bytes() + PLACE, 0);
         core.keys -= 1;
-        core.deadlines[usize::from(db)] -= 1;
-        core.expired += 1;
+        if entry.deadline().is_some() {
+            core.deadlines[usize::from(db)] -= 1;
+        }
+        core.count_expired(entry.over(self.now));
         core.log_removal(db, self.slot, &entry);
         core.drop_later(entry);
     }
@@ -143,14 +172,27 @@ impl Sweep<Entry> for Expired<'_> {
 impl Core {
     /// Logs that an entry, which a command did not ask to be removed, is gone.
     pub(super) fn log_removal(&mut self, db: u8, slot: u16, entry: &Entry) {
-        use super::ordered::Item;
-        let key = Key { bytes: entry.key(), hash: entry.hash(), slot };
+        let key = key_of(entry, slot);
         self.log_effect(db, Some(key), [b"DEL", key.bytes].into_iter());
     }
+
+    /// Counts what was removed because it is over.
+    pub(super) fn count_expired(&mut self, over: Over) {
+        match over {
+            Over::No => {}
+            Over::Key => self.expired += 1,
+            Over::Fields(fields) => self.expired_fields += fields as u32,
+        }
+    }
+}
+
+fn key_of(entry: &Entry, slot: u16) -> Key<'_> {
+    Key { bytes: entry.key(), hash: entry.hash(), slot }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Shard;
     use crate::commands::bench::Bench;
 
     /// Runs steps of `budget` until nothing is left to do, and returns how many it took.
@@ -232,6 +274,72 @@ mod tests {
         expire(&bench, now, 1_000);
         expire(&bench, now + 10, 1_000);
         assert_eq!(bench.effects(), "DEL late");
+    }
+
+    #[test]
+    fn fields_that_are_due_go_in_bounded_steps_and_the_log_says_so() {
+        let mut bench = Bench::new();
+        let now = bench.now;
+        bench.run("hset h a 1 b 2 c 3 d 4");
+        bench.run(&format!("hpexpireat h {} fields 2 a b", now + 10));
+        bench.run(&format!("hpexpireat h {} fields 1 c", now + 20));
+        bench.run("hset whole a 1 b 2");
+        bench.run(&format!("hpexpireat whole {} fields 2 a b", now + 10));
+        bench.effects();
+        expire(&bench, now + 9, 100);
+        assert_eq!(bench.effects(), "");
+        expire(&bench, now + 10, 100);
+        let mut gone: Vec<String> = bench.effects().split("; ").map(str::to_owned).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, ["DEL whole", "HDEL h b a"]);
+        let counts = |shard: &Shard| (shard.core.expired, shard.core.expired_fields);
+        assert_eq!(counts(&bench.shard()), (0, 4));
+        expire(&bench, now + 19, 100);
+        assert_eq!(bench.effects(), "");
+        expire(&bench, now + 20, 100);
+        assert_eq!(bench.effects(), "HDEL h c");
+        assert_eq!(bench.run("hgetall h"), "*2 $1 d $1 4 ");
+        assert_eq!(bench.shard().core.rounds.soonest, u64::MAX);
+    }
+
+    #[test]
+    fn no_step_removes_more_fields_than_its_budget() {
+        let (mut primary, mut replica) = (Bench::new(), Bench::new());
+        let now = primary.now;
+        primary.run("hset {t}h stays 1");
+        for i in 0..1_000 {
+            primary.run(&format!("hsetex {{t}}h pxat {} fields 1 f{i} v", now + 1 + i % 3));
+        }
+        replica.follow(&mut primary);
+        let mut steps = 0;
+        while primary.shard().expire(now + 3, 300) {
+            steps += 1;
+            let removed = primary.shard().core.expired_fields;
+            assert!(removed <= 300 * steps, "{removed} fields in {steps} steps");
+        }
+        replica.follow(&mut primary);
+        for bench in [&mut primary, &mut replica] {
+            assert_eq!(bench.run("hkeys {t}h"), "*1 $5 stays ");
+        }
+        assert_eq!(primary.shard().core.expired_fields, 1_000);
+        assert_eq!(primary.shard().core.used, replica.shard().core.used);
+        assert_eq!(primary.shard().core.rounds.soonest, u64::MAX);
+    }
+
+    #[test]
+    fn the_deadlines_of_fields_move_with_their_hash() {
+        let mut bench = Bench::new();
+        let now = bench.now;
+        bench.run("hset h a 1 b 2");
+        bench.run(&format!("hpexpireat h {} fields 1 a", now + 10));
+        bench.run("copy h copy");
+        bench.run("rename h other");
+        bench.run("move other 1");
+        bench.effects();
+        expire(&bench, now + 10, 100);
+        let mut gone: Vec<String> = bench.effects().split("; ").map(str::to_owned).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, ["HDEL copy a", "HDEL other a"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The keys of a shard as a whole: in the order in which scans visit them, and one by chance.
 
-use super::{db::is_over, entry::Entry, shard::Shard, value::Value};
+use super::{entry::Entry, shard::Shard, value::Value};
 
 /// A place in the order of a scan: by slot, and within it by hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ impl Shard {
             let hash = if slot == from.slot { from.hash } else { 0 };
             let next = table.scan(hash, count.saturating_sub(visited), |entry| {
                 visited += 1;
-                if is_live(entry, now) {
+                if !entry.is_over(now) {
                     visit(entry.key(), entry.value());
                 }
             });
@@ -47,10 +47,10 @@ impl Shard {
     /// A key of a database, each with the same chance, whose time was not over at `now`: `random` gives 64 bits at
     /// each call.
     pub fn random_key(&self, db: u8, now: u64, mut random: impl FnMut() -> u64) -> Option<&[u8]> {
-        let drawn = (0..DRAWS).map_while(|_| self.draw(db, &mut random)).find(|entry| is_live(entry, now));
+        let drawn = (0..DRAWS).map_while(|_| self.draw(db, &mut random)).find(|entry| !entry.is_over(now));
         let first_live = || {
             let tables = self.slots().filter_map(|slot| self.table(db, slot));
-            tables.flat_map(|table| table.iter()).find(|entry| is_live(entry, now))
+            tables.flat_map(|table| table.iter()).find(|entry| !entry.is_over(now))
         };
         Some(drawn.or_else(first_live)?.key())
     }
@@ -66,10 +66,6 @@ impl Shard {
         let table = self.table(db, slot)?;
         Some(table.get(table.sample(random)?))
     }
-}
-
-fn is_live(entry: &Entry, now: u64) -> bool {
-    !is_over(entry.deadline(), now)
 }
 
 #[cfg(test)]

@@ -342,8 +342,9 @@ impl<T: Item> Ordered<T> {
 pub trait Sweep<T: Item> {
     /// Whether a page with this note is looked at.
     fn wants(&mut self, note: T::Note) -> bool;
-    /// Whether the item is taken out; for one that stays, what it adds to the note of its page.
-    fn dooms(&mut self, item: &T, note: &mut T::Note) -> bool;
+    /// Whether the item is taken out; for one that stays, what it adds to the note of its page. It may change the item,
+    /// but not its hash.
+    fn dooms(&mut self, item: &mut T, note: &mut T::Note) -> bool;
     /// Receives an item that was taken out.
     fn takes(&mut self, item: T);
 }
@@ -504,7 +505,7 @@ mod tests {
             fn wants(&mut self, note: u64) -> bool {
                 note == 0
             }
-            fn dooms(&mut self, item: &Number, note: &mut u64) -> bool {
+            fn dooms(&mut self, item: &mut Number, note: &mut u64) -> bool {
                 *note = 1;
                 item.0.is_multiple_of(2)
             }
@@ -532,7 +533,7 @@ mod tests {
             fn wants(&mut self, _: u64) -> bool {
                 true
             }
-            fn dooms(&mut self, item: &Number, _: &mut u64) -> bool {
+            fn dooms(&mut self, item: &mut Number, _: &mut u64) -> bool {
                 item.0 < 5_000
             }
             fn takes(&mut self, _: Number) {

@@ -84,6 +84,8 @@ pub struct Core {
     pub(super) rounds: Rounds,
     /// Keys that were removed because their time was over, since whoever counts them last took the number.
     pub expired: u32,
+    /// The same of fields of hashes.
+    pub expired_fields: u32,
     /// Large values that were removed and wait to be dropped where nobody waits for it.
     pub(super) dropped: Vec<Object>,
     /// Tables that were emptied and wait likewise.
@@ -152,6 +154,7 @@ impl Shard {
             deadlines: [0; DATABASES as usize],
             rounds: Rounds::default(),
             expired: 0,
+            expired_fields: 0,
             dropped: Vec::new(),
             cleared: Vec::new(),
         };
@@ -196,7 +199,8 @@ impl Shard {
         let table = key.slot - self.first_slot;
         let pos = self.table_mut(db, table).insert(entry);
         let place = Place { table, pos };
-        self.note_deadline(db, place, None, deadline);
+        self.count_deadline(db, None, deadline);
+        self.note_soonest(db, place);
         place
     }
 
@@ -233,7 +237,8 @@ impl Shard {
     pub(super) fn replace(&mut self, db: u8, place: Place, entry: Entry) -> Entry {
         let (old, new) = (self.entry(db, place).deadline(), entry.deadline());
         let before = self.change(db, place, |place| std::mem::replace(place, entry));
-        self.note_deadline(db, place, old, new);
+        self.count_deadline(db, old, new);
+        self.note_soonest(db, place);
         before
     }
 
@@ -249,21 +254,32 @@ impl Shard {
         place: Place,
         change: impl FnOnce(&mut Object) -> R,
     ) -> Option<R> {
-        self.change(db, place, |entry| entry.object_mut().map(change))
+        let soonest = self.entry(db, place).soonest();
+        let result = self.change(db, place, |entry| entry.object_mut().map(change));
+        if self.entry(db, place).soonest() < soonest {
+            self.note_soonest(db, place);
+        }
+        result
     }
 
     pub(super) fn set_deadline(&mut self, db: u8, place: Place, deadline: Option<u64>) {
         let old = self.entry(db, place).deadline();
         self.change(db, place, |entry| entry.set_deadline(deadline));
-        self.note_deadline(db, place, old, deadline);
+        self.count_deadline(db, old, deadline);
+        self.note_soonest(db, place);
     }
 
-    fn note_deadline(&mut self, db: u8, place: Place, old: Option<u64>, new: Option<u64>) {
+    fn count_deadline(&mut self, db: u8, old: Option<u64>, new: Option<u64>) {
         let count = &mut self.core.deadlines[usize::from(db)];
         *count = *count + u32::from(new.is_some()) - u32::from(old.is_some());
-        if let Some(deadline) = new {
-            self.core.rounds.note(deadline);
-            self.table_mut(db, place.table).note_mut(place.pos).include(new);
+    }
+
+    /// Lets expiry know when first something of an entry is over.
+    fn note_soonest(&mut self, db: u8, place: Place) {
+        let soonest = self.entry(db, place).soonest();
+        if soonest < u64::MAX {
+            self.core.rounds.note(soonest);
+            self.table_mut(db, place.table).note_mut(place.pos).include(soonest);
         }
     }
 

@@ -98,11 +98,11 @@ fn key_spec(out: &mut Reply, spec: &KeySpec) {
             number(out, "keystep", step.into());
             number(out, "limit", 0);
         }
-        Find::Count => {
+        Find::Count { step } => {
             search(out, "keynum", 3);
             number(out, "keynumidx", 0);
             number(out, "firstkey", 1);
-            number(out, "keystep", 1);
+            number(out, "keystep", step.into());
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     dump::{self, Decoded, Elements},
     store::{
         Edit, Form,
-        objects::{list::End, zset::compare},
+        objects::{hash::Lasts, list::End, zset::compare},
     },
 };
 
@@ -25,7 +25,7 @@ pub(super) const DUMP: Command = Command {
     acl: Acl::KEYSPACE,
     keys: &[KeySpec::at(1, KeyFlags::RO.and(KeyFlags::ACCESS))],
     run: Run::Data(|cx, _| {
-        match cx.db.read(cx.key(0)).map(dump::encode) {
+        match cx.db.read(cx.key(0)).map(|value| dump::encode(value, cx.db.now)) {
             None => cx.out.null(),
             Some(Some(payload)) => cx.out.bulk(&payload),
             Some(None) => return Err(CommandError::other("ERR values of this type have no dump")),
@@ -148,8 +148,13 @@ fn put(edit: &mut Edit<'_, '_>, decoded: &Decoded, limits: &Limits) {
         Decoded::Set(members) => {
             sets::edit::add(edit, members.iter(), &sets::set_limits(limits));
         }
-        Decoded::Hash(pairs) => {
-            hashes::edit::set(edit, pairs.pairs(), limits);
+        Decoded::Hash(pairs, deadlines) => {
+            hashes::edit::set(edit, pairs.pairs(), Lasts::Forever, limits);
+            for ((field, _), deadline) in
+                pairs.pairs().zip(deadlines).filter(|(_, deadline)| deadline.is_some())
+            {
+                hashes::edit::set_deadline(edit, field, *deadline, limits);
+            }
         }
         Decoded::ZSet(members, scores) => {
             let sorted = in_order(members, scores);

@@ -7,7 +7,7 @@ use ringfort_protocol::Args;
 
 use crate::commands::{
     Acl, Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Run,
-    parse::{Expiry, is},
+    parse::{Conditions, Expiry, in_seconds},
 };
 
 /// What the commands that set a deadline have in common.
@@ -107,53 +107,6 @@ pub(super) const PERSIST: Command = Command {
     ..SETS
 };
 
-/// On what condition a deadline is set.
-#[derive(Clone, Copy, Debug, Default)]
-struct Conditions {
-    /// There is none yet.
-    nx: bool,
-    /// There is one.
-    xx: bool,
-    /// The new one is later; no deadline is later than any.
-    gt: bool,
-    /// The new one is sooner; any is sooner than none.
-    lt: bool,
-}
-
-impl Conditions {
-    fn parse(options: Args<'_>) -> Result<Self, CommandError> {
-        let mut conditions = Self::default();
-        for option in options.iter() {
-            let condition = match option {
-                _ if is(option, "NX") => &mut conditions.nx,
-                _ if is(option, "XX") => &mut conditions.xx,
-                _ if is(option, "GT") => &mut conditions.gt,
-                _ if is(option, "LT") => &mut conditions.lt,
-                _ => return Err(CommandError::quoting("ERR Unsupported option ", option, "")),
-            };
-            *condition = true;
-        }
-        let Self { nx, xx, gt, lt } = conditions;
-        if nx && (xx || gt || lt) {
-            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
-            return Err(CommandError::other(text));
-        }
-        if gt && lt {
-            let text = "ERR GT and LT options at the same time are not compatible";
-            return Err(CommandError::other(text));
-        }
-        Ok(conditions)
-    }
-
-    fn hold(self, old: Option<u64>, new: u64) -> bool {
-        let excluded = (self.nx && old.is_some())
-            || (self.xx && old.is_none())
-            || (self.gt && old.is_none_or(|old| new <= old))
-            || (self.lt && old.is_some_and(|old| new >= old));
-        !excluded
-    }
-}
-
 fn set_deadline(
     cx: &mut Cx<'_>,
     args: Args<'_>,
@@ -188,11 +141,6 @@ fn tell(cx: &mut Cx<'_>, say: impl FnOnce(u64, u64) -> u64) -> Result<Done, Comm
     };
     cx.out.int(said);
     Ok(Done::Read)
-}
-
-/// To the nearest second.
-fn in_seconds(ms: u64) -> u64 {
-    (ms + 500) / 1000
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
     commands::Limits,
     store::{
         Edit, Form, Object, Value,
-        objects::hash::Hash,
+        objects::hash::{Hash, Lasts},
         packed::{self, Encoded, HEAD},
     },
 };
@@ -36,16 +36,18 @@ fn large<R: Default>(entry: &mut Edit<'_, '_>, change: impl FnOnce(&mut Hash) ->
 pub(in crate::commands) fn set<'t>(
     entry: &mut Edit<'_, '_>,
     pairs: impl ExactSizeIterator<Item = (&'t [u8], &'t [u8])> + Clone,
+    lasts: Lasts,
     limits: &Limits,
 ) -> usize {
     let Some(run) = small(entry) else {
-        return large(entry, |hash| set_all(hash, pairs));
+        return large(entry, |hash| set_all(hash, pairs, lasts));
     };
     let entries = limits.hash_max_listpack_entries.min(MOST_ENTRIES);
     let long = |text: &[u8]| text.len() > limits.hash_max_listpack_value;
-    if pairs.len() > entries || pairs.clone().any(|(field, value)| long(field) || long(value)) {
+    let dated = matches!(lasts, Lasts::Until(_));
+    if dated || pairs.len() > entries || pairs.clone().any(|(field, value)| long(field) || long(value)) {
         let mut hash = Hash::of(run, limits.hash_seed);
-        let new = set_all(&mut hash, pairs);
+        let new = set_all(&mut hash, pairs, lasts);
         entry.promote(Object::Hash(hash));
         return new;
     }
@@ -96,8 +98,44 @@ fn set_small(entry: &mut Edit<'_, '_>, field: &[u8], value: &[u8]) -> usize {
     1
 }
 
-fn set_all<'t>(hash: &mut Hash, pairs: impl Iterator<Item = (&'t [u8], &'t [u8])>) -> usize {
-    pairs.filter(|(field, value)| hash.set(field, value)).count()
+fn set_all<'t>(hash: &mut Hash, pairs: impl Iterator<Item = (&'t [u8], &'t [u8])>, lasts: Lasts) -> usize {
+    pairs.filter(|(field, value)| hash.set(field, value, lasts)).count()
+}
+
+/// Gives a field that is there a deadline, or takes it away.
+pub(in crate::commands) fn set_deadline(
+    entry: &mut Edit<'_, '_>,
+    field: &[u8],
+    deadline: Option<u64>,
+    limits: &Limits,
+) {
+    if let Some(run) = small(entry) {
+        if deadline.is_none() {
+            return;
+        }
+        let hash = Hash::of(run, limits.hash_seed);
+        entry.promote(Object::Hash(hash));
+    }
+    large(entry, |hash| hash.set_deadline(field, deadline));
+}
+
+/// Removes those of the fields that are over at `now`, and logs it. There must be others that are not.
+pub(super) fn expire<'t>(entry: &mut Edit<'_, '_>, fields: impl Iterator<Item = &'t [u8]>, now: u64) {
+    let Some(Value::Big(Object::Hash(hash))) = entry.value() else { return };
+    if hash.soonest() > now {
+        return;
+    }
+    let is_over = |field: &&[u8]| {
+        hash.get(field).and_then(|parts| parts.deadline).is_some_and(|deadline| deadline <= now)
+    };
+    let over: Vec<&[u8]> = fields.filter(is_over).collect();
+    if over.is_empty() {
+        return;
+    }
+    let removed = remove(entry, over.iter().copied());
+    entry.count_expired_fields(removed);
+    let effect = [&[b"HDEL", entry.key().bytes], &over[..]].concat();
+    entry.log(&effect);
 }
 
 /// Takes fields out. Returns how many there were. A hash without fields is removed.

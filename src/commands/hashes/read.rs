@@ -41,7 +41,7 @@ pub(super) const HGET: Command = Command {
 
 /// The value of a field of the hash at `key`.
 fn field<'s>(db: &'s Db<'_>, key: Key<'_>, field: &[u8]) -> Result<Option<Item<'s>>, CommandError> {
-    Ok(hash_of(db.read(key))?.and_then(|hash| hash.get(field)))
+    Ok(hash_of(db.read(key), db.now)?.and_then(|hash| hash.get(field)))
 }
 
 pub(super) const HMGET: Command = Command {
@@ -51,7 +51,7 @@ pub(super) const HMGET: Command = Command {
     arity: -3,
     flags: FAST,
     run: Run::Data(|cx, args| {
-        let hash = hash_of(cx.db.read(cx.key(0)))?;
+        let hash = hash_of(cx.db.read(cx.key(0)), cx.db.now)?;
         let fields = args.slice(2..);
         cx.out.array(fields.len());
         for field in fields.iter() {
@@ -71,7 +71,7 @@ pub(super) const HGETALL: Command = Command {
     complexity: "O(N) where N is the size of the hash.",
     arity: 2,
     run: Run::Data(|cx, _| {
-        let hash = hash_of(cx.db.read(cx.key(0)))?;
+        let hash = hash_of(cx.db.read(cx.key(0)), cx.db.now)?;
         cx.out.map(hash.map_or(0, HashRef::len));
         if let Some(hash) = hash {
             hash.each(|field, value| {
@@ -104,7 +104,7 @@ pub(super) const HVALS: Command = Command {
 
 /// Writes an array with one item for each field.
 fn write_each(cx: &mut Cx<'_>, of: for<'i> fn(Item<'i>, Item<'i>) -> Item<'i>) -> Result<Done, CommandError> {
-    let hash = hash_of(cx.db.read(cx.key(0)))?;
+    let hash = hash_of(cx.db.read(cx.key(0)), cx.db.now)?;
     cx.out.array(hash.map_or(0, HashRef::len));
     if let Some(hash) = hash {
         hash.each(|field, value| cx.out.item(of(field, value)));
@@ -119,7 +119,7 @@ pub(super) const HLEN: Command = Command {
     flags: FAST,
     keys: &[KeySpec::at(1, KeyFlags::RO)],
     run: Run::Data(|cx, _| {
-        let len = hash_of(cx.db.read(cx.key(0)))?.map_or(0, HashRef::len);
+        let len = hash_of(cx.db.read(cx.key(0)), cx.db.now)?.map_or(0, HashRef::len);
         cx.out.count(len);
         Ok(Done::Read)
     }),
@@ -164,10 +164,10 @@ pub(super) const HRANDFIELD: Command = Command {
     run: Run::Data(|cx, args| {
         let draw = Draw::parse(args.slice(2..))?;
         let mut dice = Dice::new(cx.random);
-        let hash = hash_of(cx.db.read(cx.key(0)))?;
+        let hash = hash_of(cx.db.read(cx.key(0)), cx.db.now)?;
         match (draw, hash) {
             (None, None) => cx.out.null(),
-            (None, Some(hash)) => match hash.sample(|| dice.roll()) {
+            (None, Some(hash)) => match hash.urn().draw(|| dice.roll()) {
                 Some((field, _)) => cx.out.item(field),
                 None => cx.out.null(),
             },
@@ -212,16 +212,17 @@ impl Draw {
                 return Err(TOO_MANY);
             }
             self.head(out, self.count);
+            let urn = hash.urn();
             for _ in 0..self.count {
-                if let Some((field, value)) = hash.sample(|| dice.roll()) {
+                if let Some((field, value)) = urn.draw(|| dice.roll()) {
                     self.one(out, field, value);
                 }
             }
         } else if self.count * 3 < hash.len() {
             // Few of many are drawn one by one; what was drawn before is drawn again.
-            let mut chosen = BTreeMap::new();
+            let (mut chosen, urn) = (BTreeMap::new(), hash.urn());
             while chosen.len() < self.count {
-                if let Some((field, value)) = hash.sample(|| dice.roll()) {
+                if let Some((field, value)) = urn.draw(|| dice.roll()) {
                     chosen.insert(field.to_vec(), value);
                 }
             }
@@ -269,26 +270,20 @@ pub(super) const HSCAN: Command = Command {
     arity: -3,
     run: Run::Data(|cx, args| {
         let cursor = scan::cursor(args.at(2))?;
-        let Some(hash) = hash_of(cx.db.read(cx.key(0)))? else {
+        let Some(hash) = hash_of(cx.db.read(cx.key(0)), cx.db.now)? else {
             scan::reply(cx.out, None, &[]);
             return Ok(Done::Read);
         };
         let options = scan::Options::parse(args.slice(3..))?;
         let mut found: Vec<Item<'_>> = Vec::new();
-        let mut visit = |field, value| {
+        let visit = |field, value| {
             if options.wants(field) {
                 found.extend([field, value]);
             }
         };
         let next = match (hash, cursor) {
-            (HashRef::Large(hash), Some(from)) => hash.scan(from, options.count, |field, value| {
-                visit(Item::Bytes(field), Item::Bytes(value));
-            }),
-            (HashRef::Large(_), None) => None,
-            (HashRef::Small(_), _) => {
-                hash.each(visit);
-                None
-            }
+            (HashRef::Large(..), None) => None,
+            (_, from) => hash.scan(from.unwrap_or_default(), options.count, visit),
         };
         scan::reply(cx.out, next, &found);
         Ok(Done::Read)

@@ -1,9 +1,14 @@
 //! Commands that change a hash.
 
+use std::iter;
+
 use ringfort_protocol::{Args, LongDouble, number::parse_i64};
 
-use super::{edit, hash_of};
-use crate::commands::{Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, parse};
+use super::{edit, hash_of, open};
+use crate::{
+    commands::{Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, parse},
+    store::objects::hash::Lasts,
+};
 
 const SET: Command = Command {
     group: Group::Hash,
@@ -45,10 +50,9 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>, name: &'static str) -> Result<usize, Com
     if !pairs.len().is_multiple_of(2) {
         return Err(CommandError::Arity(name.into()));
     }
-    let mut entry = cx.db.edit(cx.keys[0]);
-    hash_of(entry.value())?;
     let pairs = (0..pairs.len() / 2).map(|pair| (pairs.at(2 * pair), pairs.at(2 * pair + 1)));
-    Ok(edit::set(&mut entry, pairs, cx.limits))
+    let mut entry = open(&mut cx.db, cx.keys[0], pairs.clone().map(|pair| pair.0))?;
+    Ok(edit::set(&mut entry, pairs, Lasts::Forever, cx.limits))
 }
 
 pub(super) const HSETNX: Command = Command {
@@ -57,13 +61,14 @@ pub(super) const HSETNX: Command = Command {
     arity: 4,
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::INSERT))],
     run: Run::Data(|cx, args| {
-        let mut entry = cx.db.edit(cx.keys[0]);
-        let taken = hash_of(entry.value())?.is_some_and(|hash| hash.get(args.at(2)).is_some());
+        let (field, now) = (args.at(2), cx.db.now);
+        let mut entry = open(&mut cx.db, cx.keys[0], iter::once(field))?;
+        let taken = hash_of(entry.value(), now)?.is_some_and(|hash| hash.get(field).is_some());
         cx.out.flag(!taken);
         if taken {
             return Ok(Done::Unchanged);
         }
-        edit::set(&mut entry, std::iter::once((args.at(2), args.at(3))), cx.limits);
+        edit::set(&mut entry, iter::once((field, args.at(3))), Lasts::Forever, cx.limits);
         Ok(Done::Changed)
     }),
     ..SET
@@ -77,11 +82,8 @@ pub(super) const HDEL: Command = Command {
     flags: Flags::WRITE.and(Flags::FAST),
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
-        let mut entry = cx.db.edit(cx.keys[0]);
-        let removed = match hash_of(entry.value())? {
-            None => 0,
-            Some(_) => edit::remove(&mut entry, args.slice(2..).iter()),
-        };
+        let mut entry = open(&mut cx.db, cx.keys[0], args.slice(2..).iter())?;
+        let removed = edit::remove(&mut entry, args.slice(2..).iter());
         cx.out.count(removed);
         Ok(if removed > 0 { Done::Changed } else { Done::Unchanged })
     }),
@@ -95,8 +97,9 @@ pub(super) const HINCRBY: Command = Command {
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
         let by = parse::integer(args.at(3))?;
-        let mut entry = cx.db.edit(cx.keys[0]);
-        let old = match hash_of(entry.value())?.and_then(|hash| hash.get(args.at(2))) {
+        let (field, now) = (args.at(2), cx.db.now);
+        let mut entry = open(&mut cx.db, cx.keys[0], iter::once(field))?;
+        let old = match hash_of(entry.value(), now)?.and_then(|hash| hash.get(field)) {
             None => 0,
             Some(value) => parse_i64(value.as_bytes(&mut itoa::Buffer::new()))
                 .ok_or(CommandError::other("ERR hash value is not an integer"))?,
@@ -104,7 +107,7 @@ pub(super) const HINCRBY: Command = Command {
         let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
         let mut text = itoa::Buffer::new();
         let text = text.format(new).as_bytes();
-        edit::set(&mut entry, std::iter::once((args.at(2), text)), cx.limits);
+        edit::set(&mut entry, iter::once((field, text)), Lasts::AsBefore, cx.limits);
         cx.out.int(new);
         Ok(Done::Changed)
     }),
@@ -118,23 +121,29 @@ pub(super) const HINCRBYFLOAT: Command = Command {
     arity: 4,
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
-        let [key, field] = [args.at(1), args.at(2)];
+        let ([key, field], now) = ([args.at(1), args.at(2)], cx.db.now);
         let zero = LongDouble::from(0);
         let by = LongDouble::parse(args.at(3)).ok_or(CommandError::NotFloat)?;
         // Adding nothing fails for what is not finite.
         by.checked_add(zero).ok_or(CommandError::other("ERR value is NaN or Infinity"))?;
-        let mut entry = cx.db.edit(cx.keys[0]);
-        let old = match hash_of(entry.value())?.and_then(|hash| hash.get(field)) {
+        let mut entry = open(&mut cx.db, cx.keys[0], iter::once(field))?;
+        let found = hash_of(entry.value(), now)?.and_then(|hash| hash.find(field));
+        let dated = found.is_some_and(|(_, deadline)| deadline.is_some());
+        let old = match found {
             None => zero,
-            Some(value) => LongDouble::parse(value.as_bytes(&mut itoa::Buffer::new()))
+            Some((value, _)) => LongDouble::parse(value.as_bytes(&mut itoa::Buffer::new()))
                 .ok_or(CommandError::other("ERR hash value is not a float"))?,
         };
         let new =
             old.checked_add(by).ok_or(CommandError::other("ERR increment would produce NaN or Infinity"))?;
         let mut text = Vec::new();
         new.format(&mut text);
-        edit::set(&mut entry, std::iter::once((field, &text[..])), cx.limits);
-        entry.log(&[b"HSET", key, field, &text]);
+        edit::set(&mut entry, iter::once((field, &text[..])), Lasts::AsBefore, cx.limits);
+        if dated {
+            entry.log(&[b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", field, &text]);
+        } else {
+            entry.log(&[b"HSET", key, field, &text]);
+        }
         cx.out.bulk(&text);
         Ok(Done::Logged)
     }),

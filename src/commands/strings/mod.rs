@@ -1,18 +1,19 @@
 //! Strings: reading them whole, and what the other files of the family share.
 //!
-//! How they are set is in [`set`], as numbers they are in [`number`], by parts in [`range`], compared in [`lcs`].
+//! How they are set is in [`set`], several at once in [`several`], as numbers they are in [`number`], by parts in [`range`], compared in [`lcs`].
 //! Strings as bits are a family of their own: [`super::bitmaps`].
 
 mod lcs;
 mod number;
 mod range;
 mod set;
+mod several;
 
 use ringfort_protocol::Args;
 
 use super::{
     Command, CommandError, Cx, Done, Flags, Gather, Group, KeyFlags, KeySpec, Reply, Run, Spread,
-    parse::{Expiry, is},
+    parse::NewDeadline,
 };
 use crate::store::{Edit, Form, Value};
 
@@ -21,6 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
     range::APPEND,
     number::DECR,
     number::DECRBY,
+    DELIFEQ,
     GET,
     GETDEL,
     GETEX,
@@ -31,8 +33,9 @@ pub(super) const COMMANDS: &[Command] = &[
     number::INCRBYFLOAT,
     lcs::LCS,
     MGET,
-    set::MSET,
-    set::MSETNX,
+    several::MSET,
+    several::MSETEX,
+    several::MSETNX,
     set::PSETEX,
     set::SET,
     set::SETEX,
@@ -140,6 +143,28 @@ const GETDEL: Command = Command {
     ..Command::BASE
 };
 
+const DELIFEQ: Command = Command {
+    name: "delifeq",
+    summary: "Removes a key if its string is this one",
+    group: Group::String,
+    since: "9.0.0",
+    arity: 3,
+    flags: Flags::WRITE,
+    keys: &[KeySpec::at(1, KeyFlags::RM.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
+    run: Run::Data(|cx, args| {
+        let mut entry = cx.db.edit(cx.keys[0]);
+        let equal = string(entry.value())? == Some(args.at(2));
+        cx.out.flag(equal);
+        if !equal {
+            return Ok(Done::Unchanged);
+        }
+        entry.remove();
+        entry.log(&[b"DEL", entry.key().bytes]);
+        Ok(Done::Logged)
+    }),
+    ..Command::BASE
+};
+
 const GETEX: Command = Command {
     name: "getex",
     summary: "Returns the string of a key and sets or clears when the key expires",
@@ -153,17 +178,7 @@ const GETEX: Command = Command {
 };
 
 fn get_with(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
-    let mut deadline = NewDeadline::Same;
-    let mut options = args.slice(2..).iter();
-    while let Some(option) = options.next() {
-        if let Some(expiry) = Expiry::from_option(option) {
-            deadline.set(&NewDeadline::Same, expiry, options.next())?;
-        } else if is(option, "PERSIST") && !matches!(deadline, NewDeadline::At(..)) {
-            deadline = NewDeadline::Never;
-        } else {
-            return Err(CommandError::Syntax);
-        }
-    }
+    let deadline = NewDeadline::of_reading(args.slice(2..))?;
     let (key, now) = (cx.keys[0], cx.db.now);
     let value = cx.db.read(key);
     let found = value.is_some();
@@ -190,36 +205,6 @@ fn get_with(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
         }
     }
     Ok(Done::Logged)
-}
-
-/// What SET and GETEX do to the deadline of a key.
-#[derive(PartialEq)]
-enum NewDeadline<'a> {
-    Never,
-    Same,
-    At(Expiry, &'a [u8]),
-}
-
-impl<'a> NewDeadline<'a> {
-    /// Takes an option with its time into account. Nothing but `usual` may have come before it, or the same option:
-    /// then the last one holds.
-    fn set(&mut self, usual: &Self, expiry: Expiry, time: Option<&'a [u8]>) -> Result<(), CommandError> {
-        let fits = match self {
-            Self::At(before, _) => *before == expiry,
-            Self::Never | Self::Same => self == usual,
-        };
-        let time = time.filter(|_| fits).ok_or(CommandError::Syntax)?;
-        *self = Self::At(expiry, time);
-        Ok(())
-    }
-
-    /// The deadline in Unix milliseconds, where it is a new one.
-    fn instant(&self, now: u64, command: &'static str) -> Result<Option<u64>, CommandError> {
-        match self {
-            Self::Never | Self::Same => Ok(None),
-            Self::At(expiry, time) => expiry.positive_deadline(time, now, command).map(Some),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -279,6 +264,22 @@ pub(super) mod tests {
         assert_eq!(primary.run("getdel k"), "$-1 ");
         replica.follow(&mut primary);
         assert_eq!(replica.run("get k"), "$-1 ");
+    }
+
+    #[test]
+    fn delifeq_removes_what_is_equal_alone() {
+        let mut bench = Bench::new();
+        put_list(&mut bench, "l");
+        for (command, reply, effect) in [
+            ("set k v", "+OK ", "set k v"),
+            ("delifeq k w", ":0 ", ""),
+            ("delifeq k v", ":1 ", "DEL k"),
+            ("delifeq k v", ":0 ", ""),
+            ("delifeq l v", WRONG_TYPE, ""),
+        ] {
+            assert_eq!(bench.run(command), reply, "{command}");
+            assert_eq!(bench.effects(), effect, "{command}");
+        }
     }
 
     #[test]

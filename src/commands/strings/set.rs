@@ -5,11 +5,11 @@
 
 use ringfort_protocol::Args;
 
-use super::{NewDeadline, reply_string, string};
+use super::{reply_string, string};
 use crate::{
     commands::{
-        Command, CommandError, Cx, Done, Flags, Gather, Group, KeyFlags, KeySpec, Run, Spread,
-        parse::{Expiry, is},
+        Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run,
+        parse::{Expiry, NewDeadline, is},
     },
     store::{Edit, Form},
 };
@@ -33,15 +33,15 @@ pub(super) const SET: Command = Command {
 };
 
 /// The options of SET.
-struct Options<'a> {
-    condition: Condition<'a>,
-    deadline: NewDeadline<'a>,
+pub(super) struct Options<'a> {
+    pub(super) condition: Condition<'a>,
+    pub(super) deadline: NewDeadline<'a>,
     /// Reply with the old value.
-    get: bool,
+    pub(super) get: bool,
 }
 
 #[derive(PartialEq)]
-enum Condition<'a> {
+pub(super) enum Condition<'a> {
     Always,
     IfAbsent,
     IfPresent,
@@ -49,7 +49,7 @@ enum Condition<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(options: Args<'a>) -> Result<Self, CommandError> {
+    pub(super) fn parse(options: Args<'a>) -> Result<Self, CommandError> {
         use Condition::{Always, IfAbsent, IfEqual, IfPresent};
         let (mut condition, mut deadline, mut get) = (Always, NewDeadline::Never, false);
         let mut options = options.iter();
@@ -93,21 +93,26 @@ fn set_with(cx: &mut Cx<'_>, value: &[u8], options: Options<'_>) -> Result<Done,
         }
         return Ok(Done::Unchanged);
     }
-    match (options.deadline, deadline) {
+    set_one(&mut entry, value, options.deadline, deadline);
+    if !options.get {
+        cx.out.ok();
+    }
+    Ok(Done::Logged)
+}
+
+/// Sets a value that lasts as long as the options say, where `until` is the instant that they tell, and logs it so.
+pub(super) fn set_one(entry: &mut Edit<'_, '_>, value: &[u8], lasts: NewDeadline<'_>, until: Option<u64>) {
+    match (lasts, until) {
         (NewDeadline::Same, _) => {
             entry.put(Form::Str, &[value], entry.deadline());
             entry.log(&[b"SET", entry.key().bytes, value, b"KEEPTTL"]);
         }
-        (_, Some(deadline)) => set_until(&mut entry, value, deadline),
+        (_, Some(deadline)) => set_until(entry, value, deadline),
         (_, None) => {
             entry.put(Form::Str, &[value], None);
             entry.log(&[b"SET", entry.key().bytes, value]);
         }
     }
-    if !options.get {
-        cx.out.ok();
-    }
-    Ok(Done::Logged)
 }
 
 /// Sets a value that expires at `deadline`, and logs it so. Where that time has passed already, the key is there
@@ -186,60 +191,6 @@ pub(super) const GETSET: Command = Command {
     }),
     ..Command::BASE
 };
-
-pub(super) const MSET: Command = Command {
-    name: "mset",
-    summary: "Sets the string values of several keys",
-    group: Group::String,
-    since: "1.0.1",
-    complexity: "O(N) where N is the number of keys to set.",
-    arity: -3,
-    flags: Flags::WRITE.and(Flags::DENYOOM),
-    keys: &[KeySpec::range(1, -1, 2, KeyFlags::OW.and(KeyFlags::UPDATE))],
-    spread: Spread::Keys(Gather::AllOk),
-    run: Run::Data(|cx, args| {
-        check_pairs(args, "mset")?;
-        set_all(cx, args);
-        cx.out.ok();
-        Ok(Done::Logged)
-    }),
-    ..Command::BASE
-};
-
-pub(super) const MSETNX: Command = Command {
-    name: "msetnx",
-    summary: "Sets the string values of several keys if none of them is there yet",
-    keys: &[KeySpec::range(1, -1, 2, KeyFlags::OW.and(KeyFlags::INSERT))],
-    spread: Spread::Refused,
-    run: Run::Data(|cx, args| {
-        check_pairs(args, "msetnx")?;
-        let absent = cx.keys.iter().all(|&key| cx.db.edit(key).value().is_none());
-        cx.out.flag(absent);
-        if !absent {
-            return Ok(Done::Unchanged);
-        }
-        set_all(cx, args);
-        Ok(Done::Logged)
-    }),
-    ..MSET
-};
-
-fn check_pairs(args: Args<'_>, command: &'static str) -> Result<(), CommandError> {
-    if args.len().is_multiple_of(2) {
-        return Err(CommandError::Arity(command.into()));
-    }
-    Ok(())
-}
-
-/// Sets each key to the value behind it: one effect for each.
-fn set_all(cx: &mut Cx<'_>, args: Args<'_>) {
-    let values = args.slice(2..).iter().step_by(2);
-    for (&key, value) in cx.keys.iter().zip(values) {
-        let mut entry = cx.db.edit(key);
-        entry.put(Form::Str, &[value], None);
-        entry.log(&[b"SET", key.bytes, value]);
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -380,22 +331,6 @@ mod tests {
         assert_eq!(bench.effects(), "");
         assert_eq!(bench.run("set l v"), "+OK ");
         assert_eq!(bench.run("get l"), "$1 v ");
-    }
-
-    #[test]
-    fn mset_logs_one_effect_for_each_key() {
-        let mut bench = bench();
-        assert_eq!(bench.run("mset a 1 k 2 a 3"), "+OK ");
-        assert_eq!(bench.effects(), "SET a 1; SET k 2; SET a 3");
-        assert_eq!(bench.run("mget a k"), "*2 $1 3 $1 2 ");
-        assert_eq!(bench.run("msetnx b 1 a 2"), ":0 ");
-        assert_eq!((bench.run("get b"), bench.effects()), (NULL.into(), "".into()));
-        assert_eq!(bench.run("msetnx b 1 c 2"), ":1 ");
-        assert_eq!(bench.effects(), "SET b 1; SET c 2");
-        for (command, name) in [("mset a 1 b", "mset"), ("msetnx b 1 c 2 d", "msetnx")] {
-            let error = format!("-ERR wrong number of arguments for '{name}' command ");
-            assert_eq!(bench.run(command), error);
-        }
     }
 
     #[test]
