@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::{Args, OwnedArgs, Parsed, Parser, Resp};
 
-use super::{Command, CommandError, Cx, Limits, Reply, Run, dispatch, find, follow::Following};
+use super::{Command, CommandError, Cx, Limits, Reply, Run, dispatch, find};
 use crate::store::{Access, Db, Edit, Key, Locked, Shard, log};
 
 /// A shard and what a command needs beside it.

@@ -83,7 +83,8 @@ fn debug(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
             }
         }
         (b"object", 3) => {
-            let text = with_value(cx, args.at(2), object)?.ok_or(CommandError::NoSuchKey)?;
+            let text = with_value(cx, args.at(2), |entry| object(entry, cx.now.wall))?
+                .ok_or(CommandError::NoSuchKey)?;
             cx.out.simple(&text);
         }
         (b"listpack", 3) => {
@@ -204,9 +205,9 @@ fn with_value<R>(
     Ok(db.inspect(key).map(look))
 }
 
-fn object(entry: Peek<'_>) -> String {
+fn object(entry: Peek<'_>, now: u64) -> String {
     let value = entry.value();
-    let length = dump::encode(value).map_or(0, |payload| payload.len());
+    let length = dump::encode(value, now).map_or(0, |payload| payload.len());
     // Where in memory it lies is told to nobody.
     format!(
         "Value at:0x0 refcount:1 encoding:{} serializedlength:{length} lru:0 lru_seconds_idle:{}",

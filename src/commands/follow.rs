@@ -77,7 +77,9 @@ fn look(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
             }
             field => {
                 let field = &field[1..];
-                if let Some(value) = value.and_then(HashRef::of).and_then(|hash| hash.get(field)) {
+                if let Some(value) =
+                    value.and_then(|value| HashRef::of(value, cx.db.now)).and_then(|hash| hash.get(field))
+                {
                     let effect = [&b"HSET"[..], key.bytes, field, &value.to_vec()];
                     put_record(&mut records, cx.db.number, effect.into_iter());
                 }

@@ -192,7 +192,7 @@ impl Router {
 fn narrowed(request: &Request<'_>, keys: &[usize], first: usize, count: usize) -> OwnedArgs {
     let args = request.args;
     let (begin, end) = (keys[0], keys[keys.len() - 1] + 1);
-    let is_counted = request.command.keys.iter().any(|spec| spec.find == Find::Count);
+    let is_counted = request.command.keys.iter().any(|spec| matches!(spec.find, Find::Count { .. }));
     let mut number = itoa::Buffer::new();
     let number = number.format(count).as_bytes();
     let before =

@@ -67,7 +67,9 @@ impl Router {
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
-            Run::Data(handler) => self.execute_several(handler, request, keys, self.shards_of(keys), None, out),
+            Run::Data(handler) => {
+                self.execute_several(handler, request, keys, self.shards_of(keys), None, out)
+            }
             Run::Blocking(Blocking { handler, .. }) => {
                 self.execute_several(handler, request, keys, self.shards_of(keys), who, out)
             }

@@ -90,7 +90,7 @@ impl<'a> Pattern<'a> {
         let wanted = self.wanted(element, name)?;
         let value = db.read(Key::new(wanted.key, seed))?;
         match (wanted.field, value) {
-            (Some(field), value) => HashRef::of(value)?.get(field).map(Target::Item),
+            (Some(field), value) => HashRef::of(value, db.now)?.get(field).map(Target::Item),
             (None, Value::Shared(bytes)) => Some(Target::Shared(bytes)),
             (None, value) => value.as_string().map(|text| Target::Item(Item::Bytes(text))),
         }
