@@ -3,15 +3,15 @@
 use std::{fmt::Write, fs, path::Path};
 
 use ringfort::{
-    commands::{Command, Flags, Gather, Run, Spread, families},
+    commands::{Command, Find, Flags, KeyFlags, KeySpec, Run, Spread, families},
     ops::{exposition, metrics::METRICS},
 };
 
 /// The table of commands, as Markdown.
 fn commands() -> String {
     let mut text = String::from(
-        "# Commands\n\nMade from the declarations in `src/commands/`. *Over nodes* says what a command does when its keys \
-         live on several nodes; on one node every command is atomic.\n",
+        "# Commands\n\nMade from the declarations in `src/commands/`. On one node every command is atomic. What it guarantees \
+         when its keys live on several nodes is in the column *over nodes*.\n",
     );
     let mut all: Vec<(String, &Command)> = Vec::new();
     for command in families().flatten() {
@@ -38,32 +38,45 @@ fn commands() -> String {
             text,
             "| `{name}` | {summary} | {} | {complexity} | {} |",
             command.since,
-            over_nodes(command)
+            guarantee(command)
         );
     }
     text
 }
 
-fn over_nodes(command: &Command) -> &'static str {
+const SCANNED: &str = "what is there throughout is returned";
+
+/// What others may see of a command whose keys live on several nodes, and what is left when a node fails in between.
+fn guarantee(command: &Command) -> &'static str {
+    let writes = command.flags.has(Flags::WRITE);
+    let changed = command.keys.iter().filter(|keys| !keys.flags.is_read_only()).count();
     match command.spread {
-        _ if matches!(command.run, Run::Blocking(_)) => "its keys one after the other, waiting for any",
-        _ if command.keys.is_empty() && matches!(command.spread, Spread::Together) => "",
-        Spread::Together if command.keys.len() == 1 && is_single(command) => "one key",
-        Spread::Together if command.flags.has(Flags::WRITE) => "run on copies, changed where unchanged",
-        Spread::Together => "run on copies, not atomic",
-        Spread::Refused => "refused; use a hash tag",
-        Spread::Keys(
-            Gather::PerKey | Gather::Sum | Gather::Min | Gather::AllOk | Gather::Concat | Gather::AnyOne,
-        ) => "each node its keys, not atomic",
-        Spread::Everywhere(_) => "every node its shards",
-        Spread::Carry => "carried over, not atomic",
-        Spread::Cursor => "one cursor for all nodes",
+        _ if matches!(command.run, Run::Session(_) | Run::Control | Run::Wait | Run::Container) => "",
+        _ if command.keys.iter().any(|keys| keys.flags.has(KeyFlags::NOT_KEY)) => SCANNED,
+        _ if is_single(command) => "one key: atomic",
+        Spread::Together if command.keys.is_empty() => "",
+        Spread::Together if matches!(command.run, Run::Blocking(_)) && changed < 2 => {
+            "each key in turn, by its own node: takes from one key, atomic there"
+        }
+        Spread::Together if changed > 1 => {
+            "both keys or neither; a node that fails in between leaves it at both"
+        }
+        Spread::Together if writes => "reads each key in turn; the one that changes does so in one step",
+        Spread::Together => "reads each key in turn: no single instant",
+        Spread::Refused => "refused; a common hash tag keeps keys together",
+        Spread::Keys(_) if writes => "each node its keys: atomic on each, not together",
+        Spread::Keys(_) => "each node its keys: no single instant",
+        Spread::Everywhere(_) => "every node its shards, one by one",
+        Spread::Carry => {
+            "placed, then removed if it is unchanged; a node that fails in between leaves it at both"
+        }
+        Spread::Cursor => SCANNED,
     }
 }
 
 /// Whether the command takes exactly one key.
 fn is_single(command: &Command) -> bool {
-    matches!(command.keys[0].find, ringfort::commands::Find::Range { last: 0, .. })
+    matches!(command.keys, [KeySpec { find: Find::Range { last: 0, .. }, .. }])
 }
 
 /// Holds a document against what the code makes of it, or writes it.
