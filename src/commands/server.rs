@@ -164,7 +164,8 @@ fn debug(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Err(unknown_form(subcommand, "DEBUG"))
 }
 
-fn unknown_form(subcommand: &[u8], container: &str) -> CommandError {
+/// What is said of a subcommand with arguments that it does not take.
+pub(super) fn unknown_form(subcommand: &[u8], container: &str) -> CommandError {
     let before = "ERR unknown subcommand or wrong number of arguments for '";
     let after = format!("'. Try {container} HELP.");
     CommandError::quoting(before, at_most(subcommand, QUOTED), &after)

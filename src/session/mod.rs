@@ -126,6 +126,13 @@ impl Session {
             && self.output.ready().bytes.len() < OUTPUT_LIMIT
     }
 
+    /// Its command has begun to wait for data.
+    pub fn begin_to_wait(&self) {
+        if self.blocked_on.is_some() {
+            self.client.shared.set_blocked(true);
+        }
+    }
+
     /// Whether its command waits for data: then it is read on, to notice that its client goes.
     pub fn waits_for_data(&self) -> bool {
         self.blocked_on.is_some() && self.client.shared.is_blocked()
@@ -277,7 +284,6 @@ impl Session {
         let hole = self.output.leave_hole(discard);
         if matches!(command.run, Run::Blocking(_)) {
             self.blocked_on = Some(hole);
-            self.client.shared.set_blocked(true);
         }
         router.submit(Origin::Client { conn: self.key, hole }, request, &keys, place);
     }
