@@ -151,7 +151,12 @@ const UNBLOCKED_BY_ERROR: u8 = 3;
 impl Shared {
     /// Notes that its command waits for data, or does so no more.
     pub fn set_blocked(&self, blocked: bool) {
-        self.blocked.store(if blocked { BLOCKED } else { FREE }, Ordering::Release);
+        if blocked {
+            // If it did before, somebody may have ended that: it stays so.
+            let _ = self.blocked.compare_exchange(FREE, BLOCKED, Ordering::AcqRel, Ordering::Acquire);
+        } else {
+            self.blocked.store(FREE, Ordering::Release);
+        }
     }
 
     /// Whether its command waits for data, and nobody has ended that.
@@ -346,6 +351,7 @@ mod tests {
         assert_eq!((client.is_blocked(), client.ended(), clients.blocked()), (true, None, 1));
         assert!(client.unblock(Unblock::Error));
         assert!(!client.unblock(Unblock::Timeout));
+        client.set_blocked(true);
         assert_eq!(
             (client.is_blocked(), client.ended(), clients.blocked()),
             (false, Some(Unblock::Error), 0)

@@ -9,6 +9,7 @@ use super::{
     connection::{USER, client_name, printable_word},
     help,
     parse::{integer, is},
+    server::unknown_form,
     session::{SessionCx, SessionHandler},
 };
 use crate::clients::{Pause, Replies, Shared, Unblock};
@@ -385,7 +386,10 @@ fn unpause(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn unblock(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let how = match args.get(3).filter(|_| args.len() == 4).map(|how| yes_or_no(how, "TIMEOUT", "ERROR")) {
+    if args.len() > 4 {
+        return Err(unknown_form(args.at(1), "CLIENT"));
+    }
+    let how = match args.get(3).map(|how| yes_or_no(how, "TIMEOUT", "ERROR")) {
         None | Some(Ok(true)) => Unblock::Timeout,
         Some(Ok(false)) => Unblock::Error,
         Some(Err(_)) => {

@@ -92,6 +92,7 @@ fn role(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// What is said of a subcommand with arguments that it does not take.
 pub(super) fn unknown_form(subcommand: &[u8], container: &str) -> CommandError {
     let before = "ERR unknown subcommand or wrong number of arguments for '";
     let after = format!("'. Try {container} HELP.");

@@ -113,6 +113,13 @@ impl Connection {
         }
     }
 
+    /// Its command has begun to wait for data.
+    pub(super) fn begin_to_wait(&self) {
+        self.session.borrow().begin_to_wait();
+        // To notice that its client goes.
+        self.resume.notify_one();
+    }
+
     /// CLIENT PAUSE may be over.
     pub(super) fn end_pause(&self) {
         self.session.borrow_mut().resume();

@@ -435,6 +435,7 @@ impl EventLoop {
         let for_peers = std::mem::take(&mut router.peer_completions);
         let for_control = std::mem::take(&mut router.for_control);
         let for_later = std::mem::take(&mut router.for_later);
+        let waiting = std::mem::take(&mut router.waiting);
         if !router.paused.is_empty() {
             self.pauses.notify_one();
         }
@@ -459,6 +460,9 @@ impl EventLoop {
         }
         for (origin, later) in for_later {
             tasks::local("later", Rc::clone(self).do_later(origin, later));
+        }
+        for connection in waiting.iter().filter_map(|key| self.clients.borrow().get(key).cloned()) {
+            connection.begin_to_wait();
         }
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();

@@ -107,6 +107,9 @@ impl Router {
         let (db, resp, silent) = (request.db, request.resp, request.silent);
         let awaiting = &mut self.awaits[job];
         awaiting.waited = true;
+        if let Origin::Client { conn, .. } = awaiting.asked.origin {
+            self.waiting.push(conn);
+        }
         awaiting.stage = Stage::Watch { parts: groups.len(), open: groups.len(), error: None };
         // None may end the wait of the others before these are sent.
         let was_busy = std::mem::replace(&mut self.ended.busy, true);

@@ -7,7 +7,7 @@
 
 use ringfort_protocol::{Args, Resp, encode_command};
 
-use super::{ConnKey, Hole, Origin, Request, Router, frame, frame::Written};
+use super::{ConnKey, Hole, Origin, Place, Request, Router, frame, frame::Written};
 use crate::{
     clients::Unblock,
     commands::{CommandError, Reply, Run},
@@ -75,7 +75,7 @@ impl Wait {
 
 impl Router {
     /// Notes until when a client's command waits that has just come.
-    pub(super) fn begin_to_wait(&mut self, origin: Origin, request: &Request<'_>) {
+    pub(super) fn begin_to_wait(&mut self, origin: Origin, request: &Request<'_>, place: Place) {
         let (Run::Blocking(blocking), true) = (request.command.run, request.waits) else { return };
         let Origin::Client { conn, hole } = origin else { return };
         // A time that makes no sense is refused by the command.
@@ -83,6 +83,10 @@ impl Router {
         let until = (millis > 0).then(|| self.now.boot.saturating_add(millis.saturating_mul(1_000_000)));
         self.deadlines.extend(until.map(|until| (until, conn)));
         self.blocked.insert(conn, Blocked { hole, until, ending: None, job: None });
+        // Of several nodes, it first tries all.
+        if place != Place::Several {
+            self.waiting.push(conn);
+        }
     }
 
     /// A client was answered: if that is what its wait was about, it is over.

@@ -237,6 +237,8 @@ pub struct Router {
     pub for_control: Vec<(Origin, OwnedArgs)>,
     /// What sessions asked the loop to do, and to answer later.
     pub for_later: Vec<(Origin, Later)>,
+    /// Connections whose command has begun to wait for data.
+    pub waiting: Vec<ConnKey>,
     /// Connections that CLIENT PAUSE holds up.
     pub paused: Vec<ConnKey>,
     /// Which commands it holds up in this turn.
@@ -301,6 +303,7 @@ impl Router {
             peer_completions: Vec::new(),
             for_control: Vec::new(),
             for_later: Vec::new(),
+            waiting: Vec::new(),
             paused: Vec::new(),
             pause: Pause::Nothing,
             stopwatch: Stopwatch::default(),
@@ -505,7 +508,7 @@ impl Router {
 
     /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
     pub fn submit(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], place: Place) {
-        self.begin_to_wait(origin, &request);
+        self.begin_to_wait(origin, &request, place);
         let stay = self.new_stay();
         self.submit_again(origin, request, keys, place, stay);
     }

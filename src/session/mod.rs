@@ -126,6 +126,13 @@ impl Session {
             && self.output.ready().bytes.len() < OUTPUT_LIMIT
     }
 
+    /// Its command has begun to wait for data.
+    pub fn begin_to_wait(&self) {
+        if self.blocked_on.is_some() {
+            self.client.shared.set_blocked(true);
+        }
+    }
+
     /// Whether its command waits for data: then it is read on, to notice that its client goes.
     pub fn waits_for_data(&self) -> bool {
         self.blocked_on.is_some() && self.client.shared.is_blocked()
@@ -275,14 +282,9 @@ impl Session {
             }
         }
         let hole = self.output.leave_hole(discard);
-        match command.run {
-            Run::Blocking(_) => {
-                self.blocked_on = Some(hole);
-                self.client.shared.set_blocked(true);
-            }
-            // It may be on its way to any shard, so nothing may overtake it.
-            Run::Following(_) => self.blocked_on = Some(hole),
-            _ => {}
+        // One that finds further keys may be on its way to any shard, so nothing may overtake it.
+        if matches!(command.run, Run::Blocking(_) | Run::Following(_)) {
+            self.blocked_on = Some(hole);
         }
         router.submit(Origin::Client { conn: self.key, hole }, request, &keys, place);
     }

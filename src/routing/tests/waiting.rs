@@ -290,3 +290,35 @@ fn another_loop_of_the_node_serves_those_of_this_one() {
     cluster.hang_up(second);
     assert_eq!(cluster.under_way(), 0);
 }
+
+fn set_role(cluster: &Cluster, shard: u16, role: Role) {
+    cluster.routers[1].node.store.lock(ringfort_cluster::ShardId(shard)).core.role = role;
+}
+
+#[test]
+fn a_wait_that_its_owner_cannot_take_up_ends_when_its_time_is_over() {
+    let (mut cluster, clients) = waiting(1);
+    set_role(&cluster, 1, Role::Sealed);
+    cluster.feed_and_settle(clients[0], &format!("blpop {} 20", key_of(1, 0)));
+    cluster.pass(19_999);
+    assert_eq!(cluster.replies(clients[0]), "");
+    cluster.pass(1);
+    assert_eq!(cluster.replies(clients[0]), "*-1 ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn who_cannot_be_served_at_once_is_served_as_soon_as_that_is_possible() {
+    let (mut cluster, clients) = waiting(1);
+    let (source, target) = (key_of(1, 0), key_of(3, 0));
+    cluster.feed_and_settle(clients[0], &format!("blmove {source} {target} left left 0"));
+    set_role(&cluster, 3, Role::Sealed);
+    assert_eq!(cluster.run(0, &format!("rpush {source} v")), ":1 ");
+    assert_eq!(cluster.replies(clients[0]), "");
+    assert!(cluster.routers[1].has_waiting());
+    set_role(&cluster, 3, Role::Primary);
+    cluster.pass(0);
+    assert_eq!(cluster.replies(clients[0]), "$1 v ");
+    assert!(!cluster.routers[1].has_waiting());
+    assert_eq!(cluster.under_way(), 0);
+}
