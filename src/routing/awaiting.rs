@@ -70,6 +70,10 @@ impl Router {
             if awaiting.waited { 1 } else { left.iter().take_while(|index| route(index) == owner).count() };
         let args = narrowed(&request, &awaiting.keys, first, alike);
         let command = request.command;
+        if !command.takes(args.as_args().len()) {
+            // It counts words as keys that are to follow them.
+            return self.finish(job, Err(CommandError::Syntax));
+        }
         let (db, resp, silent) = (request.db, request.resp, request.silent);
         let (door, replica, waits) = (Door::Client, false, false);
         let request = Request { command, args: args.as_args(), db, resp, silent, door, replica, waits };
