@@ -1,12 +1,12 @@
 //! Values as payloads: in the forms that Redis 7.0 itself writes, but never compressed.
 
 use super::{
-    intset, listpack, seal, types,
+    intset, listpack, seal, stream, types,
     wire::{put_len, put_string},
 };
 use crate::store::{
     Value,
-    objects::{hash::HashRef, list::ListRef, set::SetRef, zset::ZSetRef},
+    objects::{hash::HashRef, list::ListRef, set::SetRef, stream::Stream, zset::ZSetRef},
     packed::Item,
 };
 
@@ -22,6 +22,8 @@ pub fn encode(value: Value<'_>) -> Option<Vec<u8>> {
         set(value, &mut out);
     } else if let Some(value) = HashRef::of(value) {
         hash(value, &mut out);
+    } else if let Some(value) = Stream::of(value) {
+        stream::encode(value, &mut out);
     } else {
         zset(ZSetRef::of(value)?, &mut out);
     }

@@ -8,6 +8,7 @@
 //! sorted sets whose scores are all equal, since Redis promises nothing for others.
 
 mod sketches;
+mod streams;
 
 use std::fmt::Display;
 
@@ -20,6 +21,8 @@ pub(crate) enum Compare {
     InAnyOrder(Unordered),
     /// Integers may differ by so much, since the servers' clocks are read one after the other.
     Within(i64),
+    /// Without times, and without what Redis tells in later versions only: for what tells of streams.
+    Timed,
 }
 
 #[derive(Clone, Debug)]
@@ -86,15 +89,17 @@ const FAR: i64 = 33_000_000_000;
 
 pub(crate) struct Generator {
     rng: fastrand::Rng,
+    /// Near which the ids of streams are.
+    time: u64,
 }
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: fastrand::Rng::with_seed(seed) }
+        Self { rng: fastrand::Rng::with_seed(seed), time: 0 }
     }
 
     pub(crate) fn command(&mut self) -> Command {
-        let command = match self.rng.usize(..8) {
+        let command = match self.rng.usize(..10) {
             0 => self.string(),
             1 => self.key_command(),
             2 => self.list(),
@@ -102,6 +107,7 @@ impl Generator {
             4 => self.hash(),
             5 => self.sketch(),
             6 => self.geo(),
+            7 | 8 => self.stream(),
             _ => self.sorted_set(),
         };
         if self.rng.usize(..60) == 0 { self.damaged(command) } else { command }
@@ -138,7 +144,7 @@ impl Generator {
     /// A key of the type that `prefix` stands for; now and then of another.
     fn key(&mut self, prefix: char) -> String {
         let prefix = if self.chance(30) {
-            self.one(&["s", "l", "t", "h", "z", "x"]).to_owned()
+            self.one(&["s", "l", "t", "h", "z", "x", "m"]).to_owned()
         } else {
             prefix.into()
         };
@@ -146,7 +152,7 @@ impl Generator {
     }
 
     fn any_key(&mut self) -> String {
-        let prefix = self.one(&["s", "l", "t", "h", "z", "x"]);
+        let prefix = self.one(&["s", "l", "t", "h", "z", "x", "m"]);
         format!("{prefix}{}", self.rng.usize(..KEYS_PER_TYPE))
     }
 
