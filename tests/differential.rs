@@ -159,6 +159,11 @@ fn are_equal(compare: Compare, redis: &mut Reply, ours: &mut Reply) -> bool {
         (Compare::Within(tolerance), Reply::Integer(a), Reply::Integer(b)) => {
             a.signum() == b.signum() && a.abs_diff(*b) <= tolerance.unsigned_abs() || a == b
         }
+        (Compare::Timed, ..) => {
+            redis.forget_times();
+            ours.forget_times();
+            redis == ours
+        }
         (Compare::InAnyOrder(unordered), ..) => {
             redis.sort(unordered);
             ours.sort(unordered);

@@ -100,6 +100,32 @@ fn values() -> Vec<Value> {
             });
         }
     }
+    for (kind, text) in texts() {
+        for size in SIZES {
+            let entry = |n: usize| {
+                let fields =
+                    if n % 7 == 3 { vec![text(n), text(n + 1)] } else { vec![b"field".to_vec(), text(n)] };
+                command("XADD", [vec![format!("{}-{}", n / 3 + 1, n).into_bytes()], fields].concat())
+            };
+            let words = |text: &str| text.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+            let mut make: Vec<_> = (0..size).map(entry).collect();
+            make.push(command("XGROUP CREATE", words("g 1 ENTRIESREAD 2")));
+            make.push(command("XGROUP CREATE", words("none 0")));
+            make.push(command("XGROUP CREATECONSUMER", words("g idle")));
+            for (n, consumer) in ["ann", "bob", "ann", "cid"].into_iter().enumerate() {
+                let claim = format!(
+                    "g {consumer} 0 {}-{} TIME {} RETRYCOUNT {n} FORCE JUSTID",
+                    n / 3 + 1,
+                    n,
+                    1_000 + n
+                );
+                make.push(command("XCLAIM", words(&claim)));
+            }
+            make.push(command("XDEL", words("1-1 20-59 40-119")));
+            make.push(command("XTRIM", words("MAXLEN 1500")));
+            values.push(Value { what: format!("stream of {size} {kind}"), make, read: "XINFO STREAM" });
+        }
+    }
     // Elements that fill a node of a list alone, and nodes in between that hold many.
     let mixed = [vec![b'a'; 9_000], b"b".to_vec(), vec![b'c'; 8_190], b"1".to_vec(), vec![b'd'; 70_000]];
     values.push(Value {
@@ -115,8 +141,8 @@ fn make(connection: &mut Connection, value: &Value) {
     connection.call(&["DEL", "k"]).expect("a reply");
     for command in &value.make {
         let (name, args) = command.split_first().expect("a name");
-        let args: Vec<&[u8]> =
-            [name.as_slice(), b"k"].into_iter().chain(args.iter().map(Vec::as_slice)).collect();
+        let name = name.split(|byte| *byte == b' ');
+        let args: Vec<&[u8]> = name.chain([&b"k"[..]]).chain(args.iter().map(Vec::as_slice)).collect();
         let reply = connection.call(&args).expect("a reply");
         assert!(!matches!(reply, Reply::Error(_)), "{}: {}", value.what, notation::write(&reply));
     }
@@ -127,9 +153,11 @@ fn read(connection: &mut Connection, value: &Value) -> Reply {
     let args: &[&str] = match value.read {
         "LRANGE" => &["LRANGE", "k", "0", "-1"],
         "ZRANGE" => &["ZRANGE", "k", "0", "-1", "WITHSCORES"],
+        "XINFO STREAM" => &["XINFO", "STREAM", "k", "FULL", "COUNT", "0"],
         name => &[name, "k"],
     };
     let mut reply = connection.call(args).expect("a reply");
+    reply.forget_times();
     if matches!(value.read, "SMEMBERS" | "HGETALL") {
         reply.sort(Unordered { pairs: value.read == "HGETALL", element: None });
     }

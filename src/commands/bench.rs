@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::{Args, OwnedArgs, Parsed, Parser, Resp};
 
-use super::{Command, CommandError, Cx, Limits, Reply, Run, dispatch, find};
+use super::{Command, CommandError, Cx, Limits, Reply, Run, dispatch, find, resolve_effect};
 use crate::store::{Access, Db, Edit, Key, Locked, Shard, log};
 
 /// A shard and what a command needs beside it.
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn execute(&mut self, args: Args<'_>, db: u8, now: u64) -> Vec<u8> {
-        let mut command = find(args.at(0)).expect("a known command");
+        let mut command = find(args.at(0)).or_else(|| resolve_effect(args).ok()).expect("a known command");
         if !command.subcommands.is_empty() {
             let name = args.at(1).to_ascii_lowercase();
             command = command.subcommands.iter().find(|sub| sub.name.as_bytes() == name).expect("known");

@@ -38,7 +38,9 @@ fn elements(value: Value<'_>) -> (u64, u64) {
             b"HPEXPIREAT" => (Some(command[2]), 5, 1, false),
             _ => (None, 2, 1, true),
         };
-        for element in command[first..].chunks(step) {
+        // When a consumer was last seen is not told whenever it changes.
+        let last = if command[0] == b"stream.consumer" { command.len() - 2 } else { command.len() };
+        for element in command[first..last].chunks(step) {
             let place = if ordered { index } else { 0 }.to_le_bytes();
             index += 1;
             let of_element = common.iter().chain(element).copied().chain([&place[..]]);
@@ -107,6 +109,24 @@ mod tests {
             &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 1 1"],
             &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 1 3"],
             &["hset a 1 2 3 4", "hpexpireat a 1700000000001 fields 2 1 3"],
+            &["xadd a 1-1 f v"],
+            &["xadd a 1-1 f w"],
+            &["xadd a 1-2 f v"],
+            &["xadd a 1-1 f v", "xadd a 2-0 f v"],
+            &["xadd a 1-1 f v", "xadd a 2-0 f v", "xdel a 2-0"],
+            &["xadd a 1-1 f v", "xadd a 2-0 f v", "xtrim a maxlen 1"],
+            &["xadd a 1-1 f v", "xsetid a 2-0"],
+            &["xadd a 1-1 f v", "xsetid a 1-1 entriesadded 2"],
+            &["xadd a 1-1 f v", "xgroup create a g 0"],
+            &["xadd a 1-1 f v", "xgroup create a h 0"],
+            &["xadd a 1-1 f v", "xgroup create a g 1-1"],
+            &["xadd a 1-1 f v", "xgroup create a g 0 entriesread 1"],
+            &["xadd a 1-1 f v", "xgroup create a g 0", "xgroup createconsumer a g c"],
+            &["xadd a 1-1 f v", "xgroup create a g 0", "xgroup createconsumer a g d"],
+            &["xadd a 1-1 f v", "xgroup create a g 0", "xclaim a g c 0 1-1 force"],
+            &["xadd a 1-1 f v", "xgroup create a g 0", "xclaim a g c 0 1-1 force retrycount 1"],
+            &["xadd a 1-1 f v", "xgroup create a g 0", "xclaim a g c 0 1-1 force idle 1"],
+            &["xadd a 1-1 f v", "xgroup create a g 0", "xclaim a g c 0 1-1 force", "xdel a 1-1"],
         ];
         let mut digests: Vec<u64> = different.iter().map(|commands| digest_of(commands)).collect();
         digests.sort_unstable();

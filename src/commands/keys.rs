@@ -41,7 +41,13 @@ pub enum Find {
         /// Distance from one key to the next.
         step: u8,
     },
+    /// The first half of what follows. The beginning is `STREAMS` behind options that may have that word for an operand.
+    Half,
 }
+
+/// The words that may stand in front of streams' keys, and the operands that each has.
+pub(super) const OPTIONS_OF_STREAMS: [(&str, usize); 5] =
+    [("BLOCK", 1), ("COUNT", 1), ("STREAMS", 1), ("GROUP", 2), ("NOACK", 0)];
 
 /// What a command does to keys, as Redis' key specifications name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +130,11 @@ impl KeySpec {
         Self { begin: Begin::Index(at), find: Find::Count { step }, flags }
     }
 
+    /// The first half of what stands behind `STREAMS`, which is said to be looked for from argument `from` on.
+    pub const fn streams(from: i8, flags: KeyFlags) -> Self {
+        Self { begin: Begin::Keyword("STREAMS", from), find: Find::Half, flags }
+    }
+
     /// The indices of its keys among the arguments. Nothing for arguments that make no sense: their command will
     /// refuse them.
     pub fn indices(&self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
@@ -133,6 +144,7 @@ impl KeySpec {
 
     fn bounds(&self, args: Args<'_>) -> Option<(usize, usize, usize)> {
         let begin = match self.begin {
+            Begin::Keyword(word, _) if self.find == Find::Half => 1 + behind_options(args, word)?,
             Begin::Index(index) => usize::from(index),
             Begin::Keyword(word, from) => {
                 let is = |index: &usize| args[*index].eq_ignore_ascii_case(word.as_bytes());
@@ -155,6 +167,7 @@ impl KeySpec {
                 };
                 (begin, last, usize::from(step))
             }
+            Find::Half => (begin, begin + ((args.len() - begin) / 2).checked_sub(1)?, 1),
             Find::Count { step } => {
                 let number = std::str::from_utf8(args.get(begin)?).ok()?;
                 let count = number.parse::<usize>().ok().filter(|count| (1..args.len()).contains(count))?;
@@ -176,4 +189,40 @@ fn option(args: Args<'_>, word: &str, options: &[(&str, u8)]) -> Option<usize> {
         at += 1 + option.map_or(0, |option| usize::from(option.1));
     }
     found
+}
+
+/// Where a word stands that is no operand of an option before it.
+fn behind_options(args: Args<'_>, word: &str) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        let arg = args.get(at)?;
+        if arg.eq_ignore_ascii_case(word.as_bytes()) {
+            return Some(at);
+        }
+        let is = |option: &&(&str, usize)| arg.eq_ignore_ascii_case(option.0.as_bytes());
+        at += 1 + OPTIONS_OF_STREAMS.iter().find(is).map_or(0, |(_, operands)| *operands);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfort_protocol::OwnedArgs;
+
+    use super::*;
+
+    #[test]
+    fn the_keys_of_streams_are_half_of_what_follows() {
+        let spec = KeySpec::streams(1, KeyFlags::RO);
+        let keys = |text: &str| {
+            let args: OwnedArgs = text.split(' ').map(str::as_bytes).collect();
+            spec.indices(args.as_args()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("XREAD COUNT 2 streams a b 0 0"), [4, 5]);
+        assert_eq!(keys("XREADGROUP GROUP streams count STREAMS a >"), [5]);
+        assert_eq!(keys("XREADGROUP NOACK GROUP g STREAMS STREAMS STREAMS >"), [6]);
+        assert_eq!(keys("XREAD STREAMS a b 0"), [2]);
+        for none in ["XREAD STREAMS", "XREAD STREAMS a", "XREAD COUNT STREAMS a 0", "XREAD a 0"] {
+            assert!(keys(none).is_empty(), "{none}");
+        }
+    }
 }

@@ -45,6 +45,7 @@ pub mod session;
 mod sets;
 pub mod shutdown;
 mod snapshots;
+mod streams;
 mod strings;
 mod wait;
 mod zsets;
@@ -57,6 +58,7 @@ pub use self::{
     error::CommandError,
     keys::{Begin, Find, KeyFlags, KeySpec},
     reply::Reply,
+    streams::UNBALANCED,
 };
 pub use crate::config::Limits;
 use crate::store::{Db, Key, Kind};
@@ -153,6 +155,7 @@ pub enum Group {
     Server,
     Set,
     SortedSet,
+    Stream,
     String,
     Transactions,
 }
@@ -172,6 +175,7 @@ impl Group {
             Self::Server => "server",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
             Self::String => "string",
             Self::Transactions => "transactions",
         }
@@ -189,6 +193,7 @@ impl Group {
             Self::List => Acl::LIST,
             Self::Set => Acl::SET,
             Self::SortedSet => Acl::SORTED_SET,
+            Self::Stream => Acl::STREAM,
             Self::String => Acl::STRING,
             Self::Transactions => Acl::TRANSACTION,
         }
@@ -295,6 +300,8 @@ bits! {
         HYPERLOGLOG = 9, "@hyperloglog";
         /// Works on positions.
         GEO = 10, "@geo";
+        /// Works on streams.
+        STREAM = 11, "@stream";
         /// Is about messages.
         PUBSUB = 13, "@pubsub";
         /// Administers the server.
@@ -348,6 +355,8 @@ pub enum Gather {
     Concat,
     /// Any reply that is not null.
     AnyOne,
+    /// Of each stream that has something, its name and that, in the order of the request; null where none has.
+    Streams,
 }
 
 /// What a command runs.
@@ -455,6 +464,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         sets::COMMANDS,
         zsets::COMMANDS,
         geo::COMMANDS,
+        streams::COMMANDS,
         connection::COMMANDS,
         client::COMMANDS,
         config::COMMANDS,
@@ -528,6 +538,15 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
 /// The same for what another node sends: it may name commands that clients cannot call.
 pub fn resolve_for_peer(args: Args<'_>) -> Result<&'static Command, CommandError> {
     let internal = generic::INTERNAL.iter().find(|command| command.name.as_bytes() == args.at(0));
+    match internal {
+        Some(command) if command.takes(args.len()) => Ok(command),
+        _ => resolve(args),
+    }
+}
+
+/// The same for an effect, which may name commands that clients cannot call.
+pub fn resolve_effect(args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let internal = streams::restore::EFFECTS.iter().find(|command| command.name.as_bytes() == args.at(0));
     match internal {
         Some(command) if command.takes(args.len()) => Ok(command),
         _ => resolve(args),

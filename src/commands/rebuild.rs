@@ -7,10 +7,11 @@
 
 use ringfort_protocol::number;
 
+use super::streams;
 use crate::store::{
     Value,
     log::put_record,
-    objects::{hash::HashRef, list::ListRef, set::SetRef, zset::ZSetRef},
+    objects::{hash::HashRef, list::ListRef, set::SetRef, stream::Stream, zset::ZSetRef},
     packed::Item,
 };
 
@@ -44,6 +45,8 @@ pub fn rebuild(key: &[u8], value: Value<'_>, emit: &mut dyn FnMut(&[&[u8]])) {
             chunk.add([Item::Bytes(number::format_double(score).as_bytes()), Item::Bytes(member)]);
         });
         chunk.end();
+    } else if let Some(stream) = Stream::of(value) {
+        streams::restore::rebuild(key, stream, emit);
     }
 }
 

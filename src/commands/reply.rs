@@ -138,6 +138,27 @@ impl Reply {
         reply::array(&mut self.bytes, len);
     }
 
+    /// An array whose length is known only when its elements are written: `elements` writes them and returns how many.
+    pub fn array_of(&mut self, elements: impl FnOnce(&mut Self) -> usize) {
+        let mark = self.mark();
+        let (len, mut head) = (elements(self), Vec::new());
+        reply::array(&mut head, len);
+        self.put_at(mark, head);
+    }
+
+    /// The same for a map: `pairs` writes keys and values in turn, and returns how many pairs.
+    pub fn map_of(&mut self, pairs: impl FnOnce(&mut Self) -> usize) {
+        let mark = self.mark();
+        let (len, mut head) = (pairs(self), Vec::new());
+        reply::map(&mut head, self.resp, len);
+        self.put_at(mark, head);
+    }
+
+    fn put_at(&mut self, mark: Mark, head: Vec<u8>) {
+        self.shared[mark.1..].iter_mut().for_each(|(at, _)| *at += head.len());
+        self.bytes.splice(mark.0..mark.0, head);
+    }
+
     /// The head of a map; keys and values follow in turn.
     pub fn map(&mut self, pairs: usize) {
         reply::map(&mut self.bytes, self.resp, pairs);
@@ -174,6 +195,20 @@ mod tests {
         reply.rewind(mark);
         reply.bulk(b"end");
         let expected = [b"*2\r\n$16384\r\n", &value[..], b"\r\n$3\r\nend\r\n"].concat();
+        assert_eq!(reply.into_bytes(), expected);
+    }
+
+    #[test]
+    fn an_array_may_be_counted_behind_its_elements() {
+        let mut reply = Reply::default();
+        let value = Bytes::from(vec![b'x'; SHARE_FROM]);
+        reply.int(1);
+        reply.array_of(|reply| {
+            reply.bulk_shared(&value);
+            reply.array_of(|_| 0);
+            2
+        });
+        let expected = [b":1\r\n*2\r\n$16384\r\n", &value[..], b"\r\n*0\r\n"].concat();
         assert_eq!(reply.into_bytes(), expected);
     }
 }

@@ -239,6 +239,8 @@ pub static DIRECTIVES: &[Directive] = &[
     number!("zset-max-listpack-value", size, limits.zset_max_listpack_value, 0..=ANY)
         .known_as(&["zset-max-ziplist-value"]),
     number!("hll-sparse-max-bytes", size, limits.hll_sparse_max_bytes, 0..=ANY),
+    number!("stream-node-max-bytes", size, limits.stream_node_max_bytes, 0..=ANY),
+    number!("stream-node-max-entries", integer, limits.stream_node_max_entries, 0..=ANY),
     fixed!("list-compress-depth", "0"),
     // Replication and the cluster.
     number!("repl-backlog-size", size, log_budget, 1..=ANY),

@@ -15,6 +15,8 @@ pub struct Limits {
     pub zset_max_listpack_entries: usize,
     pub zset_max_listpack_value: usize,
     pub hll_sparse_max_bytes: usize,
+    pub stream_node_max_bytes: usize,
+    pub stream_node_max_entries: usize,
     /// The cluster's secret seed, by which keys and members of large collections are ordered.
     pub hash_seed: u64,
     /// Whether the eviction policy counts uses: OBJECT FREQ and IDLETIME ask.
@@ -34,6 +36,8 @@ impl Default for Limits {
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
             hll_sparse_max_bytes: 3000,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
             hash_seed: 0,
             lfu: false,
         }

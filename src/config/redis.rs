@@ -236,8 +236,6 @@ const TUNING: &[&str] = &[
     "slave-serve-stale-data",
     "socket-mark-id",
     "stop-writes-on-bgsave-error",
-    "stream-node-max-bytes",
-    "stream-node-max-entries",
     "supervised",
     "syslog-enabled",
     "syslog-facility",

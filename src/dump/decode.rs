@@ -2,7 +2,8 @@
 
 use ringfort_protocol::number::parse_f64;
 
-use super::{Elements, Error, intset, listpack, open, types, wire::Reader, ziplist};
+use super::{Elements, Error, intset, listpack, open, stream, types, wire::Reader, ziplist};
+use crate::store::objects::stream::Stream;
 
 /// What a payload holds. Collections have elements, and no element of a set, field of a hash or member of a sorted set
 /// twice.
@@ -18,6 +19,8 @@ pub enum Decoded {
     Hash(Elements, Vec<Option<u64>>),
     /// Members, and the score of each; none is NaN. They come in any order.
     ZSet(Elements, Vec<f64>),
+    /// A stream, as the store has it.
+    Stream(Box<Stream>),
 }
 
 /// Reads a payload in which no string may be longer than `longest` bytes. What stands behind the value is ignored, as
@@ -41,6 +44,9 @@ pub fn decode(payload: &[u8], longest: usize) -> Result<Decoded, Error> {
         types::HASH_LISTPACK => Decoded::Hash(blob(&mut reader, listpack::decode)?, Vec::new()),
         types::ZSET_ZIPLIST => with_scores(&blob(&mut reader, ziplist::decode)?)?,
         types::ZSET_LISTPACK => with_scores(&blob(&mut reader, listpack::decode)?)?,
+        kind @ (types::STREAM | types::STREAM_2 | types::STREAM_3) => {
+            Decoded::Stream(Box::new(stream::decode(&mut reader, kind)?))
+        }
         _ => return Err(Error::Format),
     };
     decoded.check()?;
@@ -126,7 +132,7 @@ fn with_scores(elements: &Elements) -> Result<Decoded, Error> {
 impl Decoded {
     fn check(&self) -> Result<(), Error> {
         let is_sound = match self {
-            Self::Str(_) => true,
+            Self::Str(_) | Self::Stream(_) => true,
             Self::List(elements) => !elements.is_empty(),
             Self::Set(members) | Self::ZSet(members, _) => {
                 !members.is_empty() && are_different(members.iter())

@@ -2,12 +2,12 @@
 //! there is no such form.
 
 use super::{
-    VALKEY_9, VERSION, intset, listpack, seal, types,
+    VALKEY_9, VERSION, intset, listpack, seal, stream, types,
     wire::{put_len, put_string},
 };
 use crate::store::{
     Value,
-    objects::{hash::HashRef, list::ListRef, set::SetRef, zset::ZSetRef},
+    objects::{hash::HashRef, list::ListRef, set::SetRef, stream::Stream, zset::ZSetRef},
     packed::Item,
 };
 
@@ -29,6 +29,8 @@ pub fn encode(value: Value<'_>, now: u64) -> Option<Vec<u8>> {
         } else {
             hash(value, &mut out);
         }
+    } else if let Some(value) = Stream::of(value) {
+        stream::encode(value, &mut out);
     } else {
         zset(ZSetRef::of(value)?, &mut out);
     }

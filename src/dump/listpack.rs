@@ -23,6 +23,18 @@ pub(super) fn encode(run: &[u8], out: &mut Vec<u8>) {
 
 /// Reads the elements.
 pub(super) fn decode(bytes: &[u8], elements: &mut Elements) -> Result<(), Error> {
+    let body = body(bytes)?;
+    for element in packed::iter_in(body, 0..body.len()) {
+        match element.value {
+            Item::Int(value) => elements.push_int(value),
+            Item::Bytes(text) => elements.push(text),
+        }
+    }
+    Ok(())
+}
+
+/// The elements as they are written, if they are sound and as many as is told.
+pub(super) fn body(bytes: &[u8]) -> Result<&[u8], Error> {
     let (len, rest) = bytes.split_first_chunk::<4>().ok_or(Error::Format)?;
     let Some((END, run)) = rest.split_last().map(|(last, run)| (*last, run)) else {
         return Err(Error::Format);
@@ -32,12 +44,6 @@ pub(super) fn decode(bytes: &[u8], elements: &mut Elements) -> Result<(), Error>
         return Err(Error::Format);
     }
     let found = packed::count_well_formed(body).ok_or(Error::Format)?;
-    for element in packed::iter_in(body, 0..body.len()) {
-        match element.value {
-            Item::Int(value) => elements.push_int(value),
-            Item::Bytes(text) => elements.push(text),
-        }
-    }
     let told = usize::from(u16::from_le_bytes(*count));
-    if told == packed::MOST || told == found { Ok(()) } else { Err(Error::Format) }
+    if told == packed::MOST || told == found { Ok(body) } else { Err(Error::Format) }
 }

@@ -14,6 +14,7 @@
 //! | [`wire`] | lengths, strings, numbers |
 //! | [`lzf`] | strings that were compressed |
 //! | [`listpack`], [`ziplist`], [`intset`] | collections in one string |
+//! | [`stream`] | streams |
 //! | [`mod@encode`], [`mod@decode`] | values |
 
 mod decode;
@@ -22,6 +23,7 @@ mod encode;
 mod intset;
 mod listpack;
 mod lzf;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -9,6 +9,7 @@ use crate::store::{
         hash::{Hash, Lasts},
         list::{End, List, NodeLimit},
         set::{NewSet, SetLimits},
+        stream::{BlockLimit, Group, Stream, StreamId},
         zset::ZSet,
     },
     packed,
@@ -174,9 +175,55 @@ fn every_type_is_read() {
                 | Decoded::Hash(found, _)
                 | Decoded::ZSet(found, _),
             ) => found,
+            Ok(Decoded::Stream(_)) => panic!("a stream: {}", body.escape_ascii()),
             Err(error) => panic!("{error}: {}", body.escape_ascii()),
         };
         assert!(found.iter().eq(expected.iter().copied()), "{}: {found:?}", body.escape_ascii());
+    }
+}
+
+/// A stream of several blocks, with deleted entries and groups.
+fn stream() -> Stream {
+    let (mut stream, limit) = (Stream::default(), BlockLimit { bytes: 4096, entries: 3 });
+    let id = |ms| StreamId { ms, seq: 7 };
+    for ms in 1..=7 {
+        let fields: &[&[u8]] = if ms % 3 == 0 { &[b"f", b"1", b"g", b"x"] } else { &[b"f", b"-70000"] };
+        stream.add(id(ms), fields.iter().copied(), limit);
+    }
+    stream.delete(id(5));
+    for (name, read) in [(&b"g"[..], Some(3)), (b"12", None)] {
+        let mut group = Group::new(id(4), read);
+        let ann = group.find_or_create(b"ann", 1_000).0;
+        group.find_or_create(b"bob", 2_000);
+        [1, 5, 9].iter().for_each(|ms| group.assign(id(*ms), ann, 3_000 + ms, *ms));
+        stream.add_group(name, group);
+    }
+    stream
+}
+
+#[test]
+fn a_stream_comes_back_with_all_that_it_has() {
+    let payload = written(Value::Big(&Object::Stream(Box::new(stream()))));
+    assert_eq!(decode(&payload, LONGEST), Ok(Decoded::Stream(Box::new(stream()))));
+    let empty = written(Value::Big(&Object::Stream(Box::default())));
+    assert_eq!(decode(&empty, LONGEST), Ok(Decoded::Stream(Box::default())));
+}
+
+#[test]
+fn a_damaged_stream_is_refused_or_can_be_written_again() {
+    let payload = written(Value::Big(&Object::Stream(Box::new(stream()))));
+    let (body, _) = payload.split_last_chunk::<FOOTER>().unwrap();
+    (0..body.len()).for_each(|end| assert_eq!(decoded(&body[..end]), Err(Error::Format), "{end}"));
+    for at in 1..body.len() {
+        for byte in 0..=255 {
+            let mut body = body.to_vec();
+            body[at] = byte;
+            if let Ok(found) = decoded(&body) {
+                let Decoded::Stream(stream) = &found else { panic!("another type") };
+                let again = written(Value::Big(&Object::Stream(stream.clone())));
+                assert_eq!(decode(&again, LONGEST).as_ref(), Ok(&found), "{at} {byte}");
+            }
+        }
     }
 }
 

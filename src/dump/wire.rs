@@ -96,7 +96,8 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, longest }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+    /// So many bytes.
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let (array, rest) = self.rest.split_first_chunk().ok_or(Error::Format)?;
         self.rest = rest;
         Ok(*array)

@@ -52,7 +52,7 @@ fn effect(
     args: Args<'_>,
     out: &mut Reply,
 ) {
-    let command = match commands::resolve(args) {
+    let command = match commands::resolve_effect(args) {
         Ok(command) => command,
         Err(error) => return out.error(&error),
     };

@@ -3,11 +3,11 @@
 //! On one node such a request is atomic, since all its shards are locked together. Over several nodes it is not: each
 //! node's part is.
 
-use ringfort_protocol::{OwnedArgs, elements};
+use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
 use super::{Origin, Place, Request, Route, Router, frame::Written};
 use crate::{
-    commands::{Command, CommandError, Find, Gather, Reply, Run, Spread},
+    commands::{CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED},
     store::Key,
 };
 
@@ -19,7 +19,7 @@ const GATHERS_LIMIT: usize = 100_000;
 pub(super) struct Gathering {
     pub(super) origin: Origin,
     gather: Gather,
-    resp: ringfort_protocol::Resp,
+    resp: Resp,
     /// Of each part, the places of its keys among the keys of the request, and its reply once it is there.
     parts: Vec<Part>,
     missing: usize,
@@ -70,15 +70,16 @@ impl Router {
     }
 
     fn spread_keys(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], gather: Gather) {
-        let step = step_of(request.command);
-        let first = 1;
-        if !(request.args.len() - first).is_multiple_of(step) {
-            return self.fail(origin, &CommandError::Arity(request.command.name.into()));
-        }
+        let layout = match Layout::of(&request, keys.len(), gather) {
+            Ok(layout) => layout,
+            Err(error) => return self.fail(origin, &error),
+        };
         let mut targets: Vec<(Route, Vec<usize>)> = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             let route = self.route(key.slot);
-            match targets.iter_mut().find(|target| target.0 == route) {
+            // A stream that has nothing leaves no trace in a reply, so each is asked for alone.
+            let alone = gather == Gather::Streams;
+            match targets.iter_mut().find(|target| target.0 == route && !alone) {
                 Some(target) => target.1.push(index),
                 None => targets.push((route, vec![index])),
             }
@@ -86,12 +87,7 @@ impl Router {
         let parts = targets.iter().map(|target| Part { keys: target.1.clone(), ..Part::default() }).collect();
         let gather = self.begin(origin, request, gather, parts);
         for (part, (route, indices)) in targets.into_iter().enumerate() {
-            let name = std::iter::once(request.args.at(0));
-            let of_key = |index: &usize| {
-                let at = first + index * step;
-                (at..at + step).map(|at| request.args.at(at))
-            };
-            let args: OwnedArgs = name.chain(indices.iter().flat_map(of_key)).collect();
+            let args = layout.part(request.args, &indices);
             let keys: Vec<Key<'_>> = indices.iter().map(|index| keys[*index]).collect();
             let place = match route {
                 Route::Here => Place::Here,
@@ -183,6 +179,15 @@ fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut R
             out.array(all.len());
             all.iter().for_each(|element| out.bytes.extend_from_slice(element));
         }
+        Gather::Streams => {
+            let all: Vec<&[u8]> = replies.iter().filter_map(|reply| elements(reply)).flatten().collect();
+            match (all.len(), out.resp) {
+                (0, _) => out.null_array(),
+                (len, Resp::V2) => out.array(len),
+                (len, Resp::V3) => out.map(len / 2),
+            }
+            all.iter().for_each(|element| out.bytes.extend_from_slice(element));
+        }
         Gather::AnyOne => {
             let weighted = replies.iter().zip(weights).filter(|(reply, _)| !is_null(reply));
             let all: usize = weighted.clone().map(|(_, weight)| weight).sum();
@@ -217,11 +222,48 @@ fn put_by_key(parts: &[Part], out: &mut Reply) {
     by_key.iter().for_each(|element| out.bytes.extend_from_slice(element));
 }
 
-/// Distance from one key of a command to the next.
-fn step_of(command: &Command) -> usize {
-    match command.keys.first().map(|spec| spec.find) {
-        Some(Find::Range { step, .. }) => usize::from(step),
-        _ => 1,
+/// Where the words that belong to each key are among the arguments.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// The first key. All in front of it belongs to each.
+    first: usize,
+    /// From one key to the next.
+    step: usize,
+    /// From one word of a key to its next one.
+    stride: usize,
+    /// How many words each key has, itself included.
+    words: usize,
+}
+
+impl Layout {
+    fn of(request: &Request<'_>, keys: usize, gather: Gather) -> Result<Self, CommandError> {
+        let (args, spec) = (request.args, request.command.keys.first());
+        if gather == Gather::Streams {
+            let first = spec.and_then(|spec| spec.indices(args).next()).ok_or(CommandError::Syntax)?;
+            let layout = Self { first, step: 1, stride: keys, words: 2 };
+            return if args.len() == first + 2 * keys { Ok(layout) } else { Err(UNBALANCED) };
+        }
+        let step = match spec.map(|spec| spec.find) {
+            Some(Find::Range { step, .. }) => usize::from(step),
+            _ => 1,
+        };
+        match (args.len() - 1).is_multiple_of(step) {
+            true => Ok(Self { first: 1, step, stride: 1, words: step }),
+            false => Err(CommandError::Arity(request.command.name.into())),
+        }
+    }
+
+    /// The arguments for some of the keys.
+    fn part(self, args: Args<'_>, keys: &[usize]) -> OwnedArgs {
+        let mut part: OwnedArgs = args.iter().take(self.first).collect();
+        let mut push =
+            |key: usize, word: usize| part.push(args.at(self.first + key * self.step + word * self.stride));
+        if self.stride == 1 {
+            keys.iter().for_each(|key| (0..self.words).for_each(|word| push(*key, word)));
+        } else {
+            (0..self.words).for_each(|word| keys.iter().for_each(|key| push(*key, word)));
+        }
+        part
     }
 }
 
@@ -257,6 +299,48 @@ mod tests {
         assert_eq!(put(Gather::Concat, &arrays), "*3\r\n$1\r\na\r\n:1\r\n*1\r\n:2\r\n");
         assert_eq!(put(Gather::AnyOne, &["$-1\r\n", "$1\r\na\r\n", "_\r\n"]), "$1\r\na\r\n");
         assert_eq!(put(Gather::AnyOne, &["$-1\r\n"]), "$-1\r\n");
+    }
+
+    #[test]
+    fn streams_are_put_in_the_order_of_the_request() {
+        let nothing = "*-1\r\n";
+        let (a, b) = ("*1\r\n*2\r\n$1\r\na\r\n*0\r\n", "*1\r\n*2\r\n$1\r\nb\r\n*0\r\n");
+        let both = "*2\r\n*2\r\n$1\r\na\r\n*0\r\n*2\r\n$1\r\nb\r\n*0\r\n";
+        assert_eq!(put(Gather::Streams, &[a, nothing, b]), both);
+        assert_eq!(put(Gather::Streams, &[nothing, nothing]), nothing);
+        assert_eq!(put(Gather::Streams, &[a, "-ERR no\r\n"]), "-ERR no\r\n");
+    }
+
+    #[test]
+    fn each_stream_is_asked_for_with_its_id() {
+        let part = |text: &str, keys: &[usize]| {
+            let args: OwnedArgs = text.split(' ').map(str::as_bytes).collect();
+            let command = crate::commands::find(args.as_args().at(0)).unwrap();
+            let (args, Spread::Keys(gather)) = (args.as_args(), command.spread) else { panic!("{text}") };
+            let request = Request {
+                command,
+                args,
+                db: 0,
+                resp: Resp::V2,
+                silent: false,
+                door: crate::clients::Door::Client,
+                replica: false,
+                waits: false,
+            };
+            let count = command.keys[0].indices(args).count();
+            Layout::of(&request, count, gather).map(|layout| {
+                let part = layout.part(args, keys);
+                let words = part.as_args().iter().map(String::from_utf8_lossy).collect::<Vec<_>>();
+                words.join(" ")
+            })
+        };
+        assert_eq!(
+            part("XREAD COUNT 2 STREAMS a b c 1 2 3", &[1]).as_deref(),
+            Ok("XREAD COUNT 2 STREAMS b 2")
+        );
+        assert_eq!(part("MGET a b c", &[0, 2]).as_deref(), Ok("MGET a c"));
+        assert_eq!(part("MSET a 1 b 2 c 3", &[0, 2]).as_deref(), Ok("MSET a 1 c 3"));
+        assert!(part("MSET a 1 b", &[0]).is_err() && part("XREAD STREAMS a b 1", &[0]).is_err());
     }
 
     #[test]

@@ -226,6 +226,14 @@ impl<'a> Encoded<'a> {
         Self { head, head_len: head_len as u8, text, back, back_len }
     }
 
+    /// Encodes an integer.
+    pub fn int(value: i64) -> Self {
+        let mut head = [0; 9];
+        let head_len = int_head(&mut head, value);
+        let (back, back_len) = back(head_len);
+        Self { head, head_len: head_len as u8, text: &[], back, back_len }
+    }
+
     /// The bytes, in order.
     #[inline]
     pub fn parts(&self) -> [&[u8]; 3] {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use ringfort_protocol::number::parse_i64;
 
-use super::objects::{hash::Hash, list::List, set::Set, zset::ZSet};
+use super::objects::{hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet};
 
 /// Strings up to this many bytes lie in their entry; longer ones are shared with the output instead of copied.
 pub const INLINE_STRING: usize = 16 << 10;
@@ -26,6 +26,8 @@ pub enum Kind {
     Hash,
     /// A sorted set.
     ZSet,
+    /// A stream.
+    Stream,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::ZSet => "zset",
+            Self::Stream => "stream",
         }
     }
 }
@@ -121,6 +124,7 @@ impl<'s> Value<'s> {
                 Object::List(_) => "quicklist",
                 Object::Set(_) | Object::Hash(_) => "hashtable",
                 Object::ZSet(_) => "skiplist",
+                Object::Stream(_) => "stream",
             },
         }
     }
@@ -148,6 +152,8 @@ pub enum Object {
     Hash(Hash),
     /// A large sorted set.
     ZSet(ZSet),
+    /// A stream, which has this form only.
+    Stream(Box<Stream>),
 }
 
 impl Object {
@@ -159,6 +165,7 @@ impl Object {
             Self::Set(_) => Kind::Set,
             Self::Hash(_) => Kind::Hash,
             Self::ZSet(_) => Kind::ZSet,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
@@ -170,6 +177,7 @@ impl Object {
             Self::Set(set) => set.heap_bytes(),
             Self::Hash(hash) => hash.heap_bytes(),
             Self::ZSet(zset) => zset.heap_bytes(),
+            Self::Stream(stream) => stream.heap_bytes(),
         }
     }
 }

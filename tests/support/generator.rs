@@ -9,6 +9,7 @@
 
 mod sketches;
 mod sorting;
+mod streams;
 mod waiting;
 
 use std::fmt::Display;
@@ -22,6 +23,8 @@ pub(crate) enum Compare {
     InAnyOrder(Unordered),
     /// Integers may differ by so much, since the servers' clocks are read one after the other.
     Within(i64),
+    /// Without times, and without what Redis tells in later versions only: for what tells of streams.
+    Timed,
 }
 
 #[derive(Clone, Debug)]
@@ -88,15 +91,17 @@ const FAR: i64 = 33_000_000_000;
 
 pub(crate) struct Generator {
     rng: fastrand::Rng,
+    /// Near which the ids of streams are.
+    time: u64,
 }
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: fastrand::Rng::with_seed(seed) }
+        Self { rng: fastrand::Rng::with_seed(seed), time: 0 }
     }
 
     pub(crate) fn command(&mut self) -> Command {
-        let command = match self.rng.usize(..9) {
+        let command = match self.rng.usize(..11) {
             0 => self.string(),
             1 => self.key_command(),
             2 => self.list(),
@@ -105,6 +110,7 @@ impl Generator {
             5 => self.sketch(),
             6 => self.geo(),
             7 => return self.sort(),
+            8 | 9 => self.stream(),
             _ => self.sorted_set(),
         };
         if self.rng.usize(..60) == 0 { self.damaged(command) } else { command }
@@ -143,7 +149,7 @@ impl Generator {
     /// A key of the type that `prefix` stands for; now and then of another.
     fn key(&mut self, prefix: char) -> String {
         let prefix = if self.chance(30) {
-            self.one(&["s", "l", "t", "h", "z", "x"]).to_owned()
+            self.one(&["s", "l", "t", "h", "z", "x", "m"]).to_owned()
         } else {
             prefix.into()
         };
@@ -151,7 +157,7 @@ impl Generator {
     }
 
     fn any_key(&mut self) -> String {
-        let prefix = self.one(&["s", "l", "t", "h", "z", "x"]);
+        let prefix = self.one(&["s", "l", "t", "h", "z", "x", "m"]);
         format!("{prefix}{}", self.rng.usize(..KEYS_PER_TYPE))
     }
 

@@ -98,6 +98,12 @@ fn key_spec(out: &mut Reply, spec: &KeySpec) {
             number(out, "keystep", step.into());
             number(out, "limit", 0);
         }
+        Find::Half => {
+            search(out, "range", 3);
+            number(out, "lastkey", -1);
+            number(out, "keystep", 1);
+            number(out, "limit", 2);
+        }
         Find::Count { step } => {
             search(out, "keynum", 3);
             number(out, "keynumidx", 0);

@@ -50,6 +50,6 @@ pub(crate) fn step_for(kind: Kind) -> Option<&'static Command> {
     match kind {
         Kind::List => Some(&LIST),
         Kind::ZSet => Some(&ZSET),
-        Kind::Str | Kind::Set | Kind::Hash => None,
+        Kind::Str | Kind::Set | Kind::Hash | Kind::Stream => None,
     }
 }

@@ -170,7 +170,7 @@ fn parse<'a>(
     let parsed = Parser::new().parse(record, spans, &Default::default());
     let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
     let args = Args::new(record, spans);
-    Ok((commands::resolve(args)?, args))
+    Ok((commands::resolve_effect(args)?, args))
 }
 
 fn keys<'a>(command: &'static Command, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {

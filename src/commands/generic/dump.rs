@@ -10,7 +10,7 @@ use crate::{
     },
     dump::{self, Decoded, Elements},
     store::{
-        Edit, Form,
+        Edit, Form, Object,
         objects::{hash::Lasts, list::End, zset::compare},
     },
 };
@@ -125,7 +125,7 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
         }
         return Ok(if was { Done::Logged } else { Done::Unchanged });
     }
-    put(&mut edit, &decoded, limits);
+    put(&mut edit, decoded, limits);
     edit.set_deadline(deadline);
     match options.age {
         None => {}
@@ -139,9 +139,9 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
 }
 
 /// Gives a vacant key a value, in the form that its size asks for.
-fn put(edit: &mut Edit<'_, '_>, decoded: &Decoded, limits: &Limits) {
+fn put(edit: &mut Edit<'_, '_>, decoded: Decoded, limits: &Limits) {
     match decoded {
-        Decoded::Str(bytes) => edit.put(Form::Str, &[bytes], None),
+        Decoded::Str(bytes) => edit.put(Form::Str, &[&bytes], None),
         Decoded::List(elements) => {
             lists::edit::push(edit, End::Back, elements.iter(), lists::node_limit(limits));
         }
@@ -153,11 +153,12 @@ fn put(edit: &mut Edit<'_, '_>, decoded: &Decoded, limits: &Limits) {
             for ((field, _), deadline) in
                 pairs.pairs().zip(deadlines).filter(|(_, deadline)| deadline.is_some())
             {
-                hashes::edit::set_deadline(edit, field, *deadline, limits);
+                hashes::edit::set_deadline(edit, field, deadline, limits);
             }
         }
+        Decoded::Stream(stream) => edit.put_object(Object::Stream(stream), None),
         Decoded::ZSet(members, scores) => {
-            let sorted = in_order(members, scores);
+            let sorted = in_order(&members, &scores);
             zsets::change::store(edit, limits, sorted.iter().map(|&(score, member)| (member, score)));
         }
     }
@@ -210,6 +211,23 @@ mod tests {
             vec!["zadd k 1 a 2.5 b -inf c 2.5 aa 1e300 d".into()],
             many("zadd k #.5 m#", 200),
             vec![format!("zadd k 3 {long} 0.1 b")],
+            many("xadd k * f #", 250),
+            many("xadd k * f# #", 250),
+            many("xadd k #-1 f #", 250)
+                .into_iter()
+                .chain(["xdel k 100-1 7-1", "xtrim k maxlen 200"].map(String::from))
+                .collect(),
+            vec![
+                "xadd k 1-1 f v".into(),
+                "xadd k 1-2 f w".into(),
+                "xgroup create k g 0".into(),
+                "xgroup create k h 1 entriesread 7".into(),
+                "xreadgroup group g ann count 1 streams k >".into(),
+                "xreadgroup group g bob streams k >".into(),
+                "xgroup createconsumer k g cid".into(),
+                "xdel k 1-2".into(),
+            ],
+            vec!["xgroup create k g $ mkstream".into()],
         ]
     }
 

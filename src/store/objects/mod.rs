@@ -5,6 +5,7 @@ pub mod hash;
 pub mod intset;
 pub mod list;
 pub mod set;
+pub mod stream;
 pub mod zset;
 
 /// What an item of so many bytes costs in an [`Ordered`](super::ordered::Ordered) table: its place, and the share of
