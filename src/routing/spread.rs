@@ -79,7 +79,7 @@ impl Router {
             let route = self.route(key.slot);
             // A stream that has nothing leaves no trace in a reply, so each is asked for alone.
             let alone = gather == Gather::Streams;
-            match targets.iter_mut().find(|target| target.0 == route && !alone) {
+            match if alone { None } else { targets.iter_mut().find(|target| target.0 == route) } {
                 Some(target) => target.1.push(index),
                 None => targets.push((route, vec![index])),
             }

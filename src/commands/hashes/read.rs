@@ -218,7 +218,7 @@ impl Draw {
                     self.one(out, field, value);
                 }
             }
-        } else if self.count * 3 < hash.len() {
+        } else if self.count < hash.len() / 3 {
             // Few of many are drawn one by one; what was drawn before is drawn again.
             let (mut chosen, urn) = (BTreeMap::new(), hash.urn());
             while chosen.len() < self.count {

@@ -326,6 +326,15 @@ fn round_trip(bench: &mut Bench, random: &mut Random) {
 }
 
 #[test]
+fn hrandfield_takes_any_count() {
+    let mut bench = Bench::new();
+    bench.run("hset h a 1 b 2 c 3 d 4");
+    for count in [5, u64::MAX / 3 + 1, i64::MAX as u64 / 2] {
+        assert!(bench.run(&format!("hrandfield h {count}")).starts_with("*4 "), "{count}");
+    }
+}
+
+#[test]
 fn replies_are_those_of_a_model_and_replicas_follow() {
     for seed in 0..30 {
         let (mut random, mut bench, mut replica) = (Random(seed), Bench::new(), Bench::new());

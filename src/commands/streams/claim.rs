@@ -4,7 +4,7 @@ use ringfort_protocol::Args;
 
 use super::{
     WRITE, change_group,
-    effects::{self, Delivery},
+    effects::{self, Delivery, counted},
     ids, no_group, stream_of, write_entry, write_id,
 };
 use crate::{
@@ -101,7 +101,7 @@ impl Claim<'_> {
             None if self.force => 1,
             None => return None,
         };
-        let count = self.count.unwrap_or(before.saturating_add(u64::from(!self.just_id)));
+        let count = self.count.unwrap_or(if self.just_id { before } else { counted(before) });
         Some(Delivery { id, time: self.time, count })
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     change_group,
-    effects::{self, Delivery},
+    effects::{self, Delivery, counted},
     read::write_name,
     write_entry, write_id,
 };
@@ -37,7 +37,7 @@ impl Reader<'_> {
         out.array_of(|out| {
             for entry in stream.range(start, StreamId::MAX).take(self.most) {
                 read = match read {
-                    Some(read) if !stream.has_gaps_from(entry.id) => Some(read.wrapping_add(1)),
+                    Some(read) if !stream.has_gaps_from(entry.id) => Some(read.saturating_add(1)),
                     read if stream.added == 0 => read,
                     _ => stream.distance(entry.id),
                 };
@@ -72,7 +72,7 @@ impl Reader<'_> {
         out.array_of(|out| {
             let write = |id: &StreamId| match (stream.get(*id), group.pending(*id)) {
                 (Some(entry), Some(pending)) => {
-                    again.push(Delivery { id: *id, time: self.now, count: pending.count.saturating_add(1) });
+                    again.push(Delivery { id: *id, time: self.now, count: counted(pending.count) });
                     write_entry(out, &entry);
                 }
                 _ => {

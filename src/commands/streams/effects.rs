@@ -16,6 +16,11 @@ pub(super) struct Delivery {
     pub count: u64,
 }
 
+/// How often an entry was delivered, once more: no higher than what a command can say.
+pub(super) fn counted(before: u64) -> u64 {
+    before.saturating_add(1).min(i64::MAX as u64)
+}
+
 /// Logs that entries, which the stream has, are pending at a consumer, and the last id that the group was given.
 pub(super) fn claimed(
     edit: &mut Edit<'_, '_>,

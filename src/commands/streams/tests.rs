@@ -57,6 +57,32 @@ const FULL: [&str; 22] = [
 ];
 
 #[test]
+fn counters_end_at_what_a_command_can_say() {
+    let mut pair = Pair::new();
+    pair.run("xadd s 1-1 a 1");
+    pair.run("xgroup create s g 0 entriesread 9223372036854775807");
+    pair.run("xreadgroup group g ann streams s >");
+    pair.run("xclaim s g ann 0 1-1 retrycount 9223372036854775807");
+    pair.run("xclaim s g ann 0 1-1");
+    pair.run("xreadgroup group g ann streams s 0");
+    assert!(pair.run("xpending s g - + 1").contains(":9223372036854775807"));
+}
+
+#[test]
+fn a_deleted_entry_with_a_higher_id_hides_none_behind_it() {
+    let mut pair = Pair::new();
+    for command in ["xadd s 5-0 a 1", "xadd s 10-0 a 1", "xgroup create s g 5-0", "xdel s 10-0"] {
+        pair.run(command);
+    }
+    pair.run("xsetid s 5-0");
+    pair.run("xadd s 6-0 a 1");
+    assert!(pair.run("xrange s 6 6").contains("6-0"));
+    assert!(pair.run("xrevrange s 6 6").contains("6-0"));
+    assert!(pair.run("xreadgroup group g ann streams s >").contains("6-0"));
+    assert!(pair.run("xpending s g - + 1").contains("6-0"));
+}
+
+#[test]
 fn a_replica_has_the_same_after_each_command() {
     let mut pair = Pair::new();
     pair.run_all(&FULL);

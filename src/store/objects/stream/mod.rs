@@ -222,18 +222,17 @@ impl Stream {
         let from = self.blocks.range(..=start).next_back().map_or(start, |(first, _)| *first);
         let blocks = self.blocks.range(from..).take_while(move |(first, _)| **first <= end);
         let entries = blocks.flat_map(|(first, block)| block.entries(*first));
-        let inside =
-            entries.skip_while(move |entry| entry.id < start).take_while(move |entry| entry.id <= end);
-        inside.filter(|entry| !entry.is_deleted)
+        // A deleted entry may have a higher id than one behind it, after XSETID, and must not end the walk.
+        let there = entries.filter(|entry| !entry.is_deleted);
+        there.skip_while(move |entry| entry.id < start).take_while(move |entry| entry.id <= end)
     }
 
     /// The same, from the last to the first.
     pub fn range_back(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Entry<'_>> {
         let blocks = self.blocks.range(..=end).rev();
         let entries = blocks.flat_map(|(first, block)| block.entries(*first).rev());
-        let inside =
-            entries.skip_while(move |entry| entry.id > end).take_while(move |entry| entry.id >= start);
-        inside.filter(|entry| !entry.is_deleted)
+        let there = entries.filter(|entry| !entry.is_deleted);
+        there.skip_while(move |entry| entry.id > end).take_while(move |entry| entry.id >= start)
     }
 
     /// An entry.
