@@ -1,7 +1,7 @@
 //! Runs the reply scripts in `tests/replies/`, one test a script, each in RESP2 and in RESP3.
 //!
 //! `support/script.rs` tells how a script is written, `support/server.rs` which variables of the environment choose the
-//! server: one node by default, three, redis-server, or one that is running already. With `RINGFORT_BLESS=1` the
+//! server: one node by default, three, three whose shards move all the time, redis-server, or one that runs already. With `RINGFORT_BLESS=1` the
 //! scripts are not checked but written anew from what the server replies; that server must be Redis, and what it
 //! wrote must be read before it is committed.
 
@@ -40,14 +40,26 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let bless = std::env::var("RINGFORT_BLESS").is_ok_and(|value| value == "1");
     let server = Shared::default();
-    let one_node = std::env::var("RINGFORT_TEST_SERVER").as_deref() != Ok("cluster");
+    let one_node = !matches!(std::env::var("RINGFORT_TEST_SERVER").as_deref(), Ok("cluster" | "moving"));
     let holds = |name: &str| one_node || ONE_NODE.iter().all(|(only, _)| name != *only);
     let trials = scripts().into_iter().filter(|(name, _)| holds(name)).map(|(name, path)| {
         let server = Arc::clone(&server);
         Trial::test(name, move || Ok(with_server(&server, |server| check_or_bless(server, &path, bless))?))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    conclusion.exit_code()
+    let server = server.lock().unwrap_or_else(PoisonError::into_inner);
+    match server.as_ref().and_then(Server::drained) {
+        Some(0) => {
+            eprintln!("no node has handed its shards over meanwhile: this run shows nothing");
+            ExitCode::FAILURE
+        }
+        drained => {
+            drained.inspect(|drained| {
+                eprintln!("{drained} times a node has handed over all its shards meanwhile")
+            });
+            conclusion.exit_code()
+        }
+    }
 }
 
 /// All scripts as (`family::command`, path), in order.

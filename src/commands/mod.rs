@@ -52,7 +52,7 @@ mod zsets;
 
 use std::{collections::HashMap, sync::OnceLock};
 
-use ringfort_protocol::Args;
+use ringfort_protocol::{Args, OwnedArgs};
 
 pub use self::{
     error::CommandError,
@@ -121,6 +121,11 @@ impl Command {
     pub fn awaited<'a>(&self, args: Args<'a>) -> impl Iterator<Item = usize> + use<'a> {
         let returned = self.keys.iter().filter(|spec| spec.flags.has(KeyFlags::ACCESS));
         returned.flat_map(move |spec| spec.indices(args)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether it waits with these arguments where there is nothing for it yet. One that makes no sense does not.
+    pub fn waits(&self, args: Args<'_>) -> bool {
+        matches!(self.run, Run::Blocking(blocking) if matches!((blocking.timeout)(args), Ok(Some(_))))
     }
 
     /// All ACL categories that it is in.
@@ -383,13 +388,28 @@ pub enum Run {
 /// What a command runs that may wait for data.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocking {
-    /// Tries, and answers [`Done::Waits`] where there is nothing. It is run again for each of its keys that others have
-    /// changed, with that key alone in place of all that it [waits for](Command::awaited).
+    /// Tries, and answers [`Done::Waits`] where there is nothing.
     pub handler: Handler,
-    /// What a key must hold for that.
-    pub kind: Kind,
-    /// For how many milliseconds it waits; 0: for as long as it takes.
-    pub timeout: fn(Args<'_>) -> Result<u64, CommandError>,
+    /// Tries for a key that others have changed, with that one alone in place of all that it
+    /// [waits for](Command::awaited).
+    pub again: Handler,
+    /// What a key must hold for that; `None`: it is to hear of each change.
+    pub kind: Option<Kind>,
+    /// For how many milliseconds it waits; 0: for as long as it takes. `None`: it does not wait.
+    pub timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>,
+    /// The arguments that stand for what is meant now, if those that came would mean something else later.
+    pub lasting: fn(&Cx<'_>, Args<'_>) -> Option<OwnedArgs>,
+}
+
+impl Blocking {
+    /// A command that takes from keys with values of one type, and means the same whenever it is run.
+    pub const fn on(
+        kind: Kind,
+        handler: Handler,
+        timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>,
+    ) -> Self {
+        Self { handler, again: handler, kind: Some(kind), timeout, lasting: |_, _| None }
+    }
 }
 
 impl Run {

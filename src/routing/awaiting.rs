@@ -8,7 +8,10 @@
 use ringfort_protocol::OwnedArgs;
 
 use super::{
-    Keys, Origin, Place, Request, Route, Router, blocked::Ending, frame::Written, spread::is_null,
+    Keys, Origin, Place, Request, Route, Router,
+    blocked::{Ending, Several},
+    frame::Written,
+    spread::is_null,
     steps::Asked,
 };
 use crate::{
@@ -53,7 +56,7 @@ impl Router {
         if let Origin::Client { conn, .. } = origin
             && let Some(blocked) = self.blocked.get_mut(&conn)
         {
-            blocked.job = Some(job);
+            blocked.several = Some(Several::Job(job));
         }
         self.try_next(job);
     }
@@ -88,7 +91,7 @@ impl Router {
         let awaiting = &self.awaits[job];
         let request = awaiting.asked.request.as_request();
         let step = match request.command.run {
-            Run::Blocking(blocking) => awaited::step_for(blocking.kind),
+            Run::Blocking(blocking) => blocking.kind.and_then(awaited::step_for),
             _ => None,
         };
         let Some(step) = step else {

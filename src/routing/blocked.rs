@@ -24,8 +24,17 @@ pub(super) struct Blocked {
     until: Option<u64>,
     /// How it is about to end.
     ending: Option<Ending>,
-    /// The job that waits for it.
-    pub(super) job: Option<usize>,
+    /// What waits for it, if its keys are on several nodes.
+    pub(super) several: Option<Several>,
+}
+
+/// What waits for keys of several nodes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Several {
+    /// A [job](super::awaiting), one node after the other.
+    Job(usize),
+    /// The [parts](super::spread) of a request that is split.
+    Parts(usize),
 }
 
 /// How a wait ends that brought nothing.
@@ -79,10 +88,10 @@ impl Router {
         let (Run::Blocking(blocking), true) = (request.command.run, request.waits) else { return };
         let Origin::Client { conn, hole } = origin else { return };
         // A time that makes no sense is refused by the command.
-        let millis = (blocking.timeout)(request.args).unwrap_or(0);
+        let millis = (blocking.timeout)(request.args).ok().flatten().unwrap_or(0);
         let until = (millis > 0).then(|| self.now.boot.saturating_add(millis.saturating_mul(1_000_000)));
         self.deadlines.extend(until.map(|until| (until, conn)));
-        self.blocked.insert(conn, Blocked { hole, until, ending: None, job: None });
+        self.blocked.insert(conn, Blocked { hole, until, ending: None, several: None });
         // Of several nodes, it first tries all.
         if place != Place::Several {
             self.waiting.push(conn);
@@ -134,8 +143,9 @@ impl Router {
             return;
         }
         let origin = Origin::Client { conn, hole: blocked.hole };
-        match blocked.job {
-            Some(job) => self.end_job_wait(job, ending),
+        match blocked.several {
+            Some(Several::Job(job)) => self.end_job_wait(job, ending),
+            Some(Several::Parts(gather)) => self.end_wait_of_parts(gather, ending),
             None => self.cancel(origin, ending),
         }
     }
@@ -192,6 +202,9 @@ impl Router {
                 self.blocked.get(&conn).map(|blocked| blocked.ending)
             }
             Origin::Watch { job, .. } => self.awaits.get(job).map(|awaiting| awaiting.ending),
+            Origin::Part { gather, .. } if request.waits => {
+                self.gathers.get(gather).map(|gathering| gathering.ending)
+            }
             _ => return Wait::GoesOn,
         };
         match ending {

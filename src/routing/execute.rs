@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ringfort_cluster::{Offset, ShardId};
-use ringfort_protocol::Args;
+use ringfort_protocol::{Args, OwnedArgs};
 use smallvec::SmallVec;
 
 use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
@@ -66,6 +66,9 @@ impl Router {
         }
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
+            Run::Blocking(Blocking { handler, .. }) if keys.len() == 1 && !request.waits => {
+                self.execute_one(handler, request, keys, out)
+            }
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
             Run::Data(handler) => {
                 self.execute_several(handler, request, keys, self.shards_of(keys), None, out)
@@ -131,13 +134,18 @@ impl Router {
         let mark = out.mark();
         let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
         let done = dispatch::run(handler, &mut cx, request.args);
-        self.lookups.add(cx.db.lookups());
         let mut waits = done == Done::Waits && request.waits;
+        let lasting = match request.command.run {
+            Run::Blocking(blocking) if waits => (blocking.lasting)(&cx, request.args),
+            _ => None,
+        };
+        self.lookups.add(cx.db.lookups());
         if waits {
             out.rewind(mark);
+            let args = lasting.as_ref().map_or(request.args, OwnedArgs::as_args);
             // Under the locks: whoever changes a key after this finds it parked.
             if let Some((origin, stay)) = who
-                && let Err(error) = self.park(origin, request, stay, &mut guards)
+                && let Err(error) = self.park(origin, &Request { args, ..*request }, stay, &mut guards)
             {
                 out.error(&error);
                 waits = false;

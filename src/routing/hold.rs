@@ -8,11 +8,7 @@ use rustc_hash::FxBuildHasher;
 use super::{
     ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Router, Written, blocked::Ending, frame,
 };
-use crate::{
-    clients::Door,
-    commands::{CommandError, Run},
-    store::Key,
-};
+use crate::{clients::Door, commands::CommandError, store::Key};
 
 /// How long a request waits before it is refused, in nanoseconds. Longer than an orphaned shard waits for a holder.
 const HOLD_NS: u64 = 10_000_000_000;
@@ -156,7 +152,7 @@ impl Router {
             return self.fail(origin, &CommandError::other(text));
         }
         // Who waits for data has a deadline of his own.
-        if self.now.boot >= stay.until && !matches!(view.command.run, Run::Blocking(_)) {
+        if self.now.boot >= stay.until && !view.waits {
             let text = "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long";
             return self.fail(origin, &CommandError::other(text));
         }

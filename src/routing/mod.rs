@@ -578,7 +578,7 @@ impl Router {
         let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end(), stay };
         let id = self.flights.insert(flight);
         queue.put(id as u32, self.topology.version, &request);
-        if let Run::Blocking(_) = request.command.run {
+        if request.waits {
             self.sent.insert(origin, id);
         }
         self.node.stats.forwarded.add(1);

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use super::{Keys, Origin, Owned, Request, Router, execute::settle, frame::Written, hold::Stay};
 use crate::{
-    commands::{CommandError, Cx, Done, KeyFlags, Reply, Run, dispatch},
+    commands::{Blocking, CommandError, Cx, Done, KeyFlags, Reply, Run, dispatch},
     store::{ChangedKey, Core, Db, Key, Kind, Locked, Role, Shard, WaiterId},
 };
 
@@ -122,10 +122,9 @@ impl Waiter {
         self.request.args.capacity() + places
     }
 
-    /// What a key must hold for it.
-    fn kind(&self) -> Option<Kind> {
+    fn blocking(&self) -> Option<Blocking> {
         let Run::Blocking(blocking) = self.request.command.run else { return None };
-        Some(blocking.kind)
+        Some(blocking)
     }
 
     /// The keys that it is run with when this one can be had.
@@ -163,8 +162,8 @@ impl Router {
             waits: Mutex::new(true),
         });
         let bytes = waiter.bytes();
-        let (Some(kind), true) = (
-            waiter.kind(),
+        let (Some(blocking), true) = (
+            waiter.blocking(),
             self.parked.waiters.len() < PARKED_LIMIT && self.parked.bytes + bytes <= PARKED_BYTES_LIMIT,
         ) else {
             return Err(CommandError::other("ERR too many clients wait for data"));
@@ -172,7 +171,7 @@ impl Router {
         for name in waiter.names() {
             let shard = self.node.store.shard_of(Key::new(name, 0).slot);
             if let Some(shard) = shards.iter_mut().find(|locked| locked.core.id == shard) {
-                shard.core.wait_for(request.db, name, kind, waiter.id);
+                shard.core.wait_for(request.db, name, blocking.kind, waiter.id);
             }
         }
         lock(&self.parking.waiters).insert(waiter.id, Arc::clone(&waiter));
@@ -275,7 +274,7 @@ impl Router {
             }
             let kind = self.kind_of(&mut guards, db, Key::new(name, seed));
             let core = core_of(&mut guards, ready.shard);
-            let next = core.zip(kind).and_then(|(core, kind)| core.next_waiter(db, name, kind, after));
+            let next = core.and_then(|core| core.next_waiter(db, name, kind, after));
             let Some(id) = next else { return Next::Nobody };
             let Some(waiter) = parking.get(id) else { return Next::Tried(id) };
             let keys = waiter.keys_with(name, seed);
@@ -296,7 +295,7 @@ impl Router {
                 return Next::Tried(id);
             }
             let request = waiter.request.as_request();
-            let Some(handler) = request.command.run.handler() else { return Next::Tried(id) };
+            let Some(blocking) = waiter.blocking() else { return Next::Tried(id) };
             let before: SmallVec<[_; 2]> = guards.iter().map(|shard| shard.core.log.end()).collect();
             let (random, access) = (self.dice.roll(), self.access(&request));
             let mut shards: Vec<&mut Shard> = guards.iter_mut().map(|guard| &mut **guard).collect();
@@ -304,7 +303,7 @@ impl Router {
             let mut out = Reply::new(request.resp);
             let opened = Db::new(locked, db, self.now.wall, access);
             let mut cx = Cx { db: opened, keys: &keys, out: &mut out, random, limits: &settings.limits };
-            let done = dispatch::run(handler, &mut cx, request.args);
+            let done = dispatch::run(blocking.again, &mut cx, request.args);
             self.lookups.add(cx.db.lookups());
             let served = done != Done::Waits;
             *waits = !served;

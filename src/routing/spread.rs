@@ -5,9 +5,13 @@
 
 use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
-use super::{Origin, Place, Request, Route, Router, frame::Written};
+use super::{
+    Origin, Place, Request, Route, Router,
+    blocked::{Ending, Several},
+    frame::Written,
+};
 use crate::{
-    commands::{CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED},
+    commands::{CommandError, Find, Gather, Reply, Spread, UNBALANCED},
     store::Key,
 };
 
@@ -24,6 +28,10 @@ pub(super) struct Gathering {
     parts: Vec<Part>,
     missing: usize,
     written: Written,
+    /// Its parts wait for data: the first that has any ends the wait of the others.
+    waits: bool,
+    /// How the wait is to end.
+    pub(super) ending: Option<Ending>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +47,7 @@ impl Gathering {
     pub(super) fn new(origin: Origin, gather: Gather, parts: usize) -> Self {
         let parts: Vec<Part> = (0..parts).map(|_| Part::default()).collect();
         let (missing, written, resp) = (parts.len(), Written::new(), Default::default());
-        Self { origin, gather, resp, parts, missing, written }
+        Self { origin, gather, resp, parts, missing, written, waits: false, ending: None }
     }
 }
 
@@ -49,10 +57,10 @@ impl Router {
             let error = CommandError::other("ERR too many requests over several nodes are under way");
             return self.fail(origin, &error);
         }
-        if matches!(request.command.run, Run::Blocking(_)) && request.waits {
-            return self.await_any(origin, request);
-        }
         match request.command.spread {
+            _ if request.waits && request.command.spread != Spread::Keys(Gather::Streams) => {
+                self.await_any(origin, request);
+            }
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
             Spread::Everywhere(gather) => self.spread_everywhere(origin, request, gather),
             Spread::Carry => self.carry(origin, request, keys),
@@ -86,6 +94,11 @@ impl Router {
         }
         let parts = targets.iter().map(|target| Part { keys: target.1.clone(), ..Part::default() }).collect();
         let gather = self.begin(origin, request, gather, parts);
+        if let Origin::Client { conn, .. } = origin
+            && let Some(blocked) = self.blocked.get_mut(&conn).filter(|_| request.waits)
+        {
+            blocked.several = Some(Several::Parts(gather));
+        }
         for (part, (route, indices)) in targets.into_iter().enumerate() {
             let args = layout.part(request.args, &indices);
             let keys: Vec<Key<'_>> = indices.iter().map(|index| keys[*index]).collect();
@@ -94,8 +107,27 @@ impl Router {
                 Route::Peer(peer) => Place::Peer(peer),
                 Route::Nobody => Place::Wait,
             };
-            let request = Request { args: args.as_args(), ..request };
+            // Where one has something already, the others are only looked at.
+            let request = Request { args: args.as_args(), waits: self.is_waiting(gather), ..request };
             self.submit(Origin::Part { gather, part }, request, &keys, place);
+        }
+        if let Origin::Client { conn, .. } = origin
+            && self.is_waiting(gather)
+        {
+            self.waiting.push(conn);
+        }
+    }
+
+    fn is_waiting(&self, gather: usize) -> bool {
+        self.gathers.get(gather).is_some_and(|gathering| gathering.waits && gathering.ending.is_none())
+    }
+
+    /// The wait for several parts is to end: what they have is answered, or how it has ended where none has anything.
+    pub(super) fn end_wait_of_parts(&mut self, gather: usize, ending: Ending) {
+        let Some(gathering) = self.gathers.get_mut(gather) else { return };
+        gathering.ending = Some(ending);
+        for part in 0..gathering.parts.len() {
+            self.cancel(Origin::Part { gather, part }, Ending::TimedOut);
         }
     }
 
@@ -123,8 +155,8 @@ impl Router {
     }
 
     fn begin(&mut self, origin: Origin, request: Request<'_>, gather: Gather, parts: Vec<Part>) -> usize {
-        let (missing, written, resp) = (parts.len(), Written::new(), request.resp);
-        self.gathers.insert(Gathering { origin, gather, resp, parts, missing, written })
+        let (missing, written, resp, waits) = (parts.len(), Written::new(), request.resp, request.waits);
+        self.gathers.insert(Gathering { origin, gather, resp, parts, missing, written, waits, ending: None })
     }
 
     pub(super) fn gather(&mut self, gather: usize, part: usize, reply: Vec<u8>, written: Written) {
@@ -132,10 +164,17 @@ impl Router {
         gathering.parts[part].reply = reply;
         gathering.written.extend(written);
         gathering.missing -= 1;
-        if gathering.missing > 0 {
+        let (missing, has_some) = (gathering.missing, !is_null(&gathering.parts[part].reply));
+        if missing > 0 {
+            if has_some && self.is_waiting(gather) {
+                self.end_wait_of_parts(gather, Ending::TimedOut);
+            }
             return;
         }
         let whole = self.gathers.remove(gather);
+        if let Some(ending) = whole.ending.filter(|_| whole.parts.iter().all(|part| is_null(&part.reply))) {
+            return self.complete(whole.origin, ending.reply(whole.resp), whole.written);
+        }
         let mut out = Reply::new(whole.resp);
         match whole.gather {
             Gather::PerKey => put_by_key(&whole.parts, &mut out),

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use ringfort_cluster::ShardId;
 
-use super::{Router, execute, frame::Written};
+use super::{Router, execute, frame::Written, park::Ready};
 use crate::store::{Access, Eviction, Policy, Role, Rules};
 
 /// Keys that may be given up, or looked for in vain, in one step: for a command, or by the loop in between.
@@ -33,7 +33,9 @@ impl Router {
         if !self.node.lease.holds(self.now.boot) || !self.is_over_limit() {
             return false;
         }
-        self.evict_down().is_some_and(|last| last != Eviction::Nothing)
+        let last = self.evict_down();
+        self.serve_ready();
+        last.is_some_and(|last| last != Eviction::Nothing)
     }
 
     fn is_over_limit(&self) -> bool {
@@ -58,9 +60,11 @@ impl Router {
         for _ in 0..EVICTIONS {
             last = self.evictor.evict(&node.store, &rules, &mut self.dice);
             match last {
-                Eviction::Gone { logged } => {
+                Eviction::Gone { shard, logged } => {
                     node.stats.evicted.add(1);
                     self.logged |= logged;
+                    let changed = node.store.lock(shard).core.take_changed();
+                    self.ready.extend(changed.into_iter().map(|key| Ready { shard, key }));
                 }
                 Eviction::Missed => {}
                 Eviction::Nothing => return Some(last),
@@ -86,6 +90,8 @@ impl Router {
         let before = shard.core.log.end();
         let more = shard.expire(self.now.wall, EXPIRY_BUDGET);
         self.logged |= execute::settle(&node, &mut shard, before, &mut Written::new(), &mut self.ready);
+        drop(shard);
+        self.serve_ready();
         more
     }
 }

@@ -261,7 +261,7 @@ impl Session {
             silent: self.client.no_touch,
             door: self.client.door,
             replica: self.client.readonly && command.flags.has(Flags::READONLY),
-            waits: true,
+            waits: command.waits(args),
         };
         let keys = router.keys(command, args);
         if self.client.door == Door::Cluster && keys.windows(2).any(|pair| pair[0].slot != pair[1].slot) {
@@ -283,7 +283,7 @@ impl Session {
         }
         let hole = self.output.leave_hole(discard);
         // One that finds further keys may be on its way to any shard, so nothing may overtake it.
-        if matches!(command.run, Run::Blocking(_) | Run::Following(_)) {
+        if request.waits || matches!(command.run, Run::Following(_)) {
             self.blocked_on = Some(hole);
         }
         router.submit(Origin::Client { conn: self.key, hole }, request, &keys, place);

@@ -38,9 +38,11 @@ pub struct Rules {
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eviction {
-    /// A key is gone. Whether replicas are to be told.
+    /// A key is gone.
     Gone {
-        /// Its shard keeps a log.
+        /// Its shard.
+        shard: ShardId,
+        /// Whether replicas are to be told: its shard keeps a log.
         logged: bool,
     },
     /// This time none was found; there are some.
@@ -116,7 +118,7 @@ impl Evictor {
                     store.note_growth(best.shard);
                 }
                 store.settle(&mut shard);
-                return Eviction::Gone { logged };
+                return Eviction::Gone { shard: best.shard, logged };
             }
         }
         Eviction::Missed
@@ -390,7 +392,8 @@ mod tests {
         let mut bench = Bench::new(Policy::AllKeysLru);
         bench.with("k", 7, |db, key| db.edit(key).put(Form::Str, &[b"v"], None));
         let used = bench.store.used();
-        assert_eq!((bench.evict(), used > 0, bench.store.used()), (Eviction::Gone { logged: true }, true, 0));
+        assert_eq!(bench.evict(), Eviction::Gone { shard: ShardId(1), logged: true });
+        assert!(used > 0 && bench.store.used() == 0);
         let id = bench.store.take_grown();
         assert_eq!(id.len(), 1);
         let shard = bench.store.lock(id[0]);

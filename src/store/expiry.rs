@@ -170,9 +170,10 @@ impl Sweep<Entry> for Expired<'_> {
 }
 
 impl Core {
-    /// Logs that an entry, which a command did not ask to be removed, is gone.
+    /// Logs that an entry, which a command did not ask to be removed, is gone, and notes it for those who wait.
     pub(super) fn log_removal(&mut self, db: u8, slot: u16, entry: &Entry) {
         let key = key_of(entry, slot);
+        self.note_change(db, key.bytes);
         self.log_effect(db, Some(key), [b"DEL", key.bytes].into_iter());
     }
 

@@ -322,6 +322,8 @@ impl Shard {
         if db.map_or_else(|| self.is_empty(), |db| self.len(db) == 0) {
             return false;
         }
+        let databases = db.map_or(0..DATABASES, |db| db..db + 1);
+        databases.for_each(|db| self.core.note_change_of_all(db));
         let cleared = self.clear(db);
         self.core.cleared.extend(cleared);
         self.core.changes += 1;

@@ -27,10 +27,10 @@ pub struct ChangedKey {
     pub name: Box<[u8]>,
 }
 
-/// Who waits for one key, and for a value of which type.
+/// Who waits for one key, and for a value of which type, or for any change.
 #[derive(Debug, Default)]
 struct Queue {
-    waiters: BTreeMap<WaiterId, Kind>,
+    waiters: BTreeMap<WaiterId, Option<Kind>>,
     /// It is among the keys that have changed.
     changed: bool,
 }
@@ -51,8 +51,8 @@ impl Waiting {
 }
 
 impl Core {
-    /// Enters a waiter for a value of this type at a key, behind those that are there.
-    pub fn wait_for(&mut self, db: u8, name: &[u8], kind: Kind, waiter: WaiterId) {
+    /// Enters a waiter for a value of this type at a key, or for any change of it, behind those that are there.
+    pub fn wait_for(&mut self, db: u8, name: &[u8], kind: Option<Kind>, waiter: WaiterId) {
         let waiting = self.waiting.get_or_insert_default();
         let keys = waiting.databases.entry(db).or_default();
         if let Some(queue) = keys.get_mut(name) {
@@ -79,11 +79,11 @@ impl Core {
         }
     }
 
-    /// The first who waits for a value of this type at a key, behind waiter `after`.
-    pub fn next_waiter(&self, db: u8, name: &[u8], kind: Kind, after: WaiterId) -> Option<WaiterId> {
+    /// The first who waits for what a key holds, behind waiter `after`.
+    pub fn next_waiter(&self, db: u8, name: &[u8], holds: Option<Kind>, after: WaiterId) -> Option<WaiterId> {
         let queue = self.waiting.as_ref()?.databases.get(&db)?.get(name)?;
         let mut later = queue.waiters.range(after + 1..);
-        later.find(|(_, wanted)| **wanted == kind).map(|(waiter, _)| *waiter)
+        later.find(|(_, wanted)| wanted.is_none() || **wanted == holds).map(|(waiter, _)| *waiter)
     }
 
     /// Whether anybody waits for a key.
@@ -134,26 +134,37 @@ mod tests {
     fn waiters_of_one_type_come_in_their_order() {
         let mut core = Shard::new(ShardId(0), 16384).core;
         for (waiter, kind) in [(3, Kind::List), (5, Kind::ZSet), (8, Kind::List), (3, Kind::List)] {
-            core.wait_for(0, b"k", kind, waiter);
+            core.wait_for(0, b"k", Some(kind), waiter);
         }
-        assert_eq!(core.next_waiter(0, b"k", Kind::List, 0), Some(3));
-        assert_eq!(core.next_waiter(0, b"k", Kind::List, 3), Some(8));
-        assert_eq!(core.next_waiter(0, b"k", Kind::ZSet, 0), Some(5));
-        assert_eq!(core.next_waiter(0, b"k", Kind::Hash, 0), None);
-        assert_eq!(core.next_waiter(1, b"k", Kind::List, 0), None);
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::List), 0), Some(3));
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::List), 3), Some(8));
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::ZSet), 0), Some(5));
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::Hash), 0), None);
+        assert_eq!(core.next_waiter(1, b"k", Some(Kind::List), 0), None);
         core.stop_waiting(0, b"k", 3);
-        assert_eq!(core.next_waiter(0, b"k", Kind::List, 0), Some(8));
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::List), 0), Some(8));
         core.stop_waiting(0, b"k", 8);
         core.stop_waiting(0, b"k", 5);
         assert!(core.waiting.is_none());
     }
 
     #[test]
+    fn who_waits_for_any_change_comes_in_turn_whatever_is_there() {
+        let mut core = Shard::new(ShardId(0), 16384).core;
+        core.wait_for(0, b"k", Some(Kind::List), 1);
+        core.wait_for(0, b"k", None, 2);
+        assert_eq!(core.next_waiter(0, b"k", None, 0), Some(2));
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::Hash), 0), Some(2));
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::List), 0), Some(1));
+        assert_eq!(core.next_waiter(0, b"k", Some(Kind::List), 1), Some(2));
+    }
+
+    #[test]
     fn changes_are_noted_once_and_of_keys_with_waiters_only() {
         let mut core = Shard::new(ShardId(0), 16384).core;
         core.note_change(0, b"k");
-        core.wait_for(0, b"k", Kind::List, 1);
-        core.wait_for(2, b"l", Kind::List, 2);
+        core.wait_for(0, b"k", Some(Kind::List), 1);
+        core.wait_for(2, b"l", Some(Kind::List), 2);
         for name in [b"l", b"k", b"k"] {
             core.note_change(0, name);
         }
@@ -162,7 +173,7 @@ mod tests {
         assert!(names(&mut core).is_empty());
         core.note_change(0, b"k");
         core.stop_waiting(0, b"k", 1);
-        core.wait_for(0, b"k", Kind::List, 3);
+        core.wait_for(0, b"k", Some(Kind::List), 3);
         core.note_change(0, b"k");
         assert_eq!(names(&mut core), ["0 k", "0 k"]);
     }

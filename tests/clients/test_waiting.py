@@ -76,6 +76,40 @@ def test_who_waits_for_keys_of_a_node_that_is_killed_is_served_by_its_heirs(clus
     cluster.until("nobody waits", lambda: blocked(healthy) == 0)
 
 
+def reads(name):
+    """Commands that wait for entries of streams, each with the stream that is to be added to, and what it brings then."""
+    commands = []
+    for number in range(COUNT):
+        one, several, group = (f"{name}:{kind}:{number}" for kind in ("one", "several", "group"))
+        brings = {key: [[key.encode(), [[b"5-2", [b"f", b"new"]]]]] for key in (one, several, group)}
+        commands += [
+            (("XREAD", "BLOCK", 0, "STREAMS", one, "$"), one, brings[one]),
+            (("XREAD", "BLOCK", 0, "STREAMS", f"{several}:a", several, f"{several}:b", "$", "$", "$"), several,
+             brings[several]),
+            (("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", group, ">"), group, brings[group]),
+        ]
+    return commands
+
+
+def test_who_waits_for_entries_of_a_node_that_is_killed_is_served_by_its_heirs(cluster, wait):
+    healthy, victim, other = cluster.nodes
+    expected = reads("killed")
+    with other.connect() as connection:
+        for _, key, _ in expected:
+            assert connection("XADD", key, "5-1", "f", "old") == b"5-1"
+            assert connection("XGROUP", "CREATE", key, "g", "$") == "OK"
+        assert connection("WAIT", 1, 1000 * PATIENCE) >= 1
+    clients = wait(cluster, healthy, [command for command, _, _ in expected])
+    victim.kill()
+    cluster.until_dead(victim, via=healthy)
+    assert blocked(healthy) == len(expected)
+    with other.connect() as connection:
+        for _, key, _ in expected:
+            assert connection("XADD", key, "5-2", "f", "new") == b"5-2"
+    assert replies(clients) == [brings for _, _, brings in expected]
+    cluster.until("nobody waits", lambda: blocked(healthy) == 0)
+
+
 def test_who_waits_for_shards_that_move_is_served_where_they_go(cluster, wait):
     stays, leaves, other = cluster.nodes
     expected, mine = pops("moved"), pops("mine")

@@ -2,7 +2,7 @@
 //!
 //! `server` starts what is tested and stops it again, `connection` speaks RESP to it and `http` HTTP, `reply` holds a
 //! reply exactly as it came, `notation` is how replies are written in scripts and in failures, `script` reads a reply
-//! script, `exposition` reads metrics.
+//! script, `exposition` reads metrics, `mover` keeps the shards of a cluster moving.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -10,6 +10,7 @@ pub(crate) mod connection;
 pub(crate) mod exposition;
 pub(crate) mod generator;
 pub(crate) mod http;
+pub(crate) mod mover;
 pub(crate) mod notation;
 pub(crate) mod reply;
 pub(crate) mod script;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::connection::Connection;
+use super::mover::Mover;
 use super::reply::{Protocol, Reply};
 
 /// Client ports are picked from here; with the largest distance still below Linux' 32768 and up.
@@ -46,24 +47,34 @@ pub(crate) enum Kind {
 /// One or more running servers, and where clients connect.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Keeps the shards moving. It ends before the processes do, so it comes first.
+    mover: Option<Mover>,
     /// Empty where the server was running already.
     processes: Vec<Process>,
 }
 
 impl Server {
     /// What the environment asks for: `RINGFORT_TEST_ADDR=host:port` names a running server, else
-    /// `RINGFORT_TEST_SERVER` says what to start: `ringfort` (the default), `cluster` or `redis`.
+    /// `RINGFORT_TEST_SERVER` says what to start: `ringfort` (the default), `cluster`, `moving` (a cluster whose shards
+    /// move from node to node all the time) or `redis`.
     pub(crate) fn from_environment() -> Result<Self, String> {
         if let Ok(address) = std::env::var("RINGFORT_TEST_ADDR") {
             let address =
                 address.parse().map_err(|_| format!("RINGFORT_TEST_ADDR is not host:port: {address}"))?;
-            return Ok(Self { address, processes: Vec::new() });
+            return Ok(Self { address, processes: Vec::new(), mover: None });
         }
         match std::env::var("RINGFORT_TEST_SERVER").as_deref() {
             Err(_) | Ok("ringfort") => Self::start(Kind::Ringfort),
             Ok("cluster") => Self::start(Kind::Cluster),
+            Ok("moving") => {
+                let cluster = Self::start(Kind::Cluster)?;
+                let mover = Mover::start(cluster.addresses());
+                Ok(Self { mover: Some(mover), ..cluster })
+            }
             Ok("redis") => Self::start(Kind::Redis),
-            Ok(other) => Err(format!("RINGFORT_TEST_SERVER is ringfort, cluster or redis, not {other}")),
+            Ok(other) => {
+                Err(format!("RINGFORT_TEST_SERVER is ringfort, cluster, moving or redis, not {other}"))
+            }
         }
     }
 
@@ -84,14 +95,14 @@ impl Server {
         if kind == Kind::Cluster {
             wait_until("every shard has a replica", || Ok(is_replicated(address)))?;
         }
-        Ok(Self { address, processes })
+        Ok(Self { address, processes, mover: None })
     }
 
     /// Starts one node of this project at a place and does not wait for it: it may have to wait for its peers.
     pub(crate) fn begin(place: Place, peers: &[SocketAddr]) -> Result<Self, String> {
         let peers: Vec<String> = peers.iter().map(SocketAddr::to_string).collect();
         let process = Process::spawn(Kind::Ringfort, place, &peers, &[])?;
-        Ok(Self { address: process.address, processes: vec![process] })
+        Ok(Self { address: process.address, processes: vec![process], mover: None })
     }
 
     /// Where each node answers by HTTP.
@@ -125,7 +136,7 @@ impl Server {
     /// Starts one node of this project with these options beside the usual ones.
     pub(crate) fn start_node(options: &[&str]) -> Result<Self, String> {
         let process = Process::start_with(Kind::Ringfort, &[], options)?;
-        Ok(Self { address: process.address, processes: vec![process] })
+        Ok(Self { address: process.address, processes: vec![process], mover: None })
     }
 
     /// Bytes of memory that the first process holds, as the system counts them.
@@ -155,7 +166,13 @@ impl Server {
 
     /// Fails if a server that this test started has ended, and says what it printed last.
     pub(crate) fn check_alive(&mut self) -> Result<(), String> {
-        self.processes.iter_mut().try_for_each(Process::check_alive)
+        self.processes.iter_mut().try_for_each(Process::check_alive)?;
+        self.mover.iter_mut().try_for_each(Mover::check)
+    }
+
+    /// How often a node has handed over all that it had, where shards move all the time.
+    pub(crate) fn drained(&self) -> Option<usize> {
+        self.mover.as_ref().map(Mover::drained)
     }
 }
 

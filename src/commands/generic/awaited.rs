@@ -23,16 +23,16 @@ const AWAIT: Command = Command {
 };
 
 const fn waits_for_list() -> Run {
-    Run::Blocking(Blocking { handler: |cx, _| name_of(cx, Kind::List), kind: Kind::List, timeout: never })
+    Run::Blocking(Blocking::on(Kind::List, |cx, _| name_of(cx, Kind::List), never))
 }
 
 const fn waits_for_zset() -> Run {
-    Run::Blocking(Blocking { handler: |cx, _| name_of(cx, Kind::ZSet), kind: Kind::ZSet, timeout: never })
+    Run::Blocking(Blocking::on(Kind::ZSet, |cx, _| name_of(cx, Kind::ZSet), never))
 }
 
 /// Whoever asks ends the wait.
-fn never(_: Args<'_>) -> Result<u64, CommandError> {
-    Ok(0)
+fn never(_: Args<'_>) -> Result<Option<u64>, CommandError> {
+    Ok(Some(0))
 }
 
 fn name_of(cx: &mut Cx<'_>, kind: Kind) -> Result<Done, CommandError> {

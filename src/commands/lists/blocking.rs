@@ -16,13 +16,13 @@ const FLAGS: Flags = Flags::WRITE.and(Flags::BLOCKING);
 
 const POPPED: KeyFlags = KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE);
 
-const fn waits(handler: Handler, timeout: fn(Args<'_>) -> Result<u64, CommandError>) -> Run {
-    Run::Blocking(Blocking { handler, kind: Kind::List, timeout })
+const fn waits(handler: Handler, timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>) -> Run {
+    Run::Blocking(Blocking::on(Kind::List, handler, timeout))
 }
 
 /// The last argument.
-fn last(args: Args<'_>) -> Result<u64, CommandError> {
-    parse::timeout(args.at(args.len() - 1))
+fn last(args: Args<'_>) -> Result<Option<u64>, CommandError> {
+    parse::timeout(args.at(args.len() - 1)).map(Some)
 }
 
 pub(super) const BLPOP: Command = Command {
@@ -73,7 +73,7 @@ pub(super) const BLMPOP: Command = Command {
             parse::timeout(args.at(1))?;
             pop_first(cx, from, Some(most), Done::Waits)
         },
-        |args| parse::timeout(args.at(1)),
+        |args| parse::timeout(args.at(1)).map(Some),
     ),
     ..Command::BASE
 };

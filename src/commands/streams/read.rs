@@ -1,14 +1,20 @@
 //! XREAD and XREADGROUP: what several streams have behind an id, or behind what a group was given.
+//!
+//! With `BLOCK` they wait where there is nothing. What then comes to one of the streams is answered as soon as it is
+//! there, with that stream alone. A group may go meanwhile, so who reads in one hears of every change of its streams.
 
-use ringfort_protocol::{Args, Resp};
+use ringfort_protocol::{Args, OwnedArgs, Resp};
 
 use super::{READ, SOURCE, WRITE, deliver::Reader, ids, no_group, stream_of, write_entries};
 use crate::{
     commands::{
-        Command, CommandError, Cx, Done, Flags, Gather, KeySpec, Reply, Run, Spread,
+        Blocking, Command, CommandError, Cx, Done, Flags, Gather, KeySpec, Reply, Run, Spread,
         keys::OPTIONS_OF_STREAMS, parse,
     },
-    store::{Db, Key, objects::stream::StreamId},
+    store::{
+        Db, Key, Kind,
+        objects::stream::{Stream, StreamId},
+    },
 };
 
 pub(super) const XREAD: Command = Command {
@@ -19,14 +25,21 @@ pub(super) const XREAD: Command = Command {
     flags: READ.flags.and(Flags::BLOCKING),
     keys: &[KeySpec::streams(1, SOURCE)],
     spread: Spread::Keys(Gather::Streams),
-    run: Run::Data(|cx, args| {
-        let request = Request::parse(args, false)?;
-        let behind = request.ids(cx, args)?;
-        serve(cx, &behind, |db, out, key, id| read(db, out, key, id, request.most))?;
-        Ok(Done::Read)
+    run: Run::Blocking(Blocking {
+        handler: xread,
+        again: xread,
+        kind: Some(Kind::Stream),
+        timeout: |args| Request::parse(args, false).map(|request| request.block),
+        lasting: settled,
     }),
     ..READ
 };
+
+fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
+    let request = Request::parse(args, false)?;
+    let behind = request.ids(cx, args)?;
+    request.read(cx, &behind)
+}
 
 pub(super) const XREADGROUP: Command = Command {
     name: "xreadgroup",
@@ -34,23 +47,38 @@ pub(super) const XREADGROUP: Command = Command {
     arity: -7,
     flags: WRITE.flags.and(Flags::BLOCKING),
     keys: &[KeySpec::streams(4, SOURCE)],
-    run: Run::Data(|cx, args| {
-        let request = Request::parse(args, true)?;
-        let behind = request.ids(cx, args)?;
-        let (group, consumer) = request.group.unwrap_or_default();
-        let reader = Reader { group, consumer, no_ack: request.no_ack, most: request.most, now: cx.db.now };
-        let served = serve(cx, &behind, |db, out, key, id| {
-            let mut edit = db.edit(key);
-            Ok(if id == NEW {
-                reader.deliver(&mut edit, out)
-            } else {
-                reader.deliver_again(&mut edit, out, id)
-            })
-        })?;
-        Ok(if served > 0 { Done::Logged } else { Done::Unchanged })
+    run: Run::Blocking(Blocking {
+        handler: xreadgroup,
+        again: |cx, args| {
+            Request::parse(args, true)?.check_group(cx)?;
+            xreadgroup(cx, args)
+        },
+        // The stream may go, or its group.
+        kind: None,
+        timeout: |args| Request::parse(args, true).map(|request| request.block),
+        lasting: |_, _| None,
     }),
     ..XREAD
 };
+
+fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
+    let request = Request::parse(args, true)?;
+    let behind = request.ids(cx, args)?;
+    request.read_in_group(cx, &behind)
+}
+
+/// The arguments of XREAD with ids in place of each `$`, if there is any: what comes later is behind them.
+fn settled(cx: &Cx<'_>, args: Args<'_>) -> Option<OwnedArgs> {
+    let request = Request::parse(args, false).ok()?;
+    let first = request.first + request.streams;
+    if !(first..args.len()).any(|index| args.at(index) == b"$") {
+        return None;
+    }
+    let ids = request.ids(cx, args).ok()?;
+    let mut settled: OwnedArgs = args.iter().take(first).collect();
+    ids.iter().for_each(|id| settled.push(id.to_string().as_bytes()));
+    Some(settled)
+}
 
 /// What is answered where no stream has anything.
 fn nothing_there(out: &mut Reply) {
@@ -64,6 +92,8 @@ const NEW: StreamId = StreamId::MAX;
 struct Request<'a> {
     /// Entries of each stream.
     most: usize,
+    /// For how many milliseconds it waits, if it does; 0: for as long as it takes.
+    block: Option<u64>,
     /// What is given is not pending.
     no_ack: bool,
     /// Group and consumer.
@@ -76,7 +106,8 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn parse(args: Args<'a>, in_group: bool) -> Result<Self, CommandError> {
-        let mut request = Self { most: usize::MAX, no_ack: false, group: None, first: 0, streams: 0 };
+        let mut request =
+            Self { most: usize::MAX, block: None, no_ack: false, group: None, first: 0, streams: 0 };
         let mut at = 1;
         while let Some(word) = args.get(at) {
             let behind = args.len() - at - 1;
@@ -85,7 +116,7 @@ impl<'a> Request<'a> {
                 return Err(CommandError::Syntax);
             };
             match *name {
-                "BLOCK" => check_timeout(args.at(at + 1))?,
+                "BLOCK" => request.block = Some(timeout(args.at(at + 1))?),
                 "COUNT" => {
                     let count = usize::try_from(parse::integer(args.at(at + 1))?).unwrap_or(0);
                     request.most = if count == 0 { usize::MAX } else { count };
@@ -120,8 +151,9 @@ impl<'a> Request<'a> {
 
     /// Behind which id each stream is read; checks keys and groups, too.
     fn ids(&self, cx: &Cx<'_>, args: Args<'_>) -> Result<Vec<StreamId>, CommandError> {
-        let mut behind = Vec::with_capacity(self.streams);
+        let mut behind = Vec::with_capacity(cx.keys.len());
         for (n, key) in cx.keys.iter().enumerate() {
+            let n = if cx.keys.len() == self.streams { n } else { self.place_of(key.bytes, args) };
             let stream = stream_of(cx.db.read(*key))?;
             if let Some((group, _)) = self.group
                 && stream.and_then(|stream| stream.group(group)).is_none()
@@ -149,15 +181,52 @@ impl<'a> Request<'a> {
         }
         Ok(behind)
     }
+
+    /// The place of a key among the keys: the first, if it is named more than once.
+    fn place_of(&self, name: &[u8], args: Args<'_>) -> usize {
+        (0..self.streams).find(|n| args.at(self.first + n) == name).unwrap_or(0)
+    }
+
+    /// Of a stream that has changed while a consumer waited: whether its group can still be read.
+    fn check_group(&self, cx: &Cx<'_>) -> Result<(), CommandError> {
+        let Some((group, _)) = self.group else { return Ok(()) };
+        let stream = cx.db.inspect(cx.key(0)).and_then(|entry| Stream::of(entry.value()));
+        let stream = stream.ok_or(CommandError::other("UNBLOCKED the stream key no longer exists"))?;
+        let gone = "NOGROUP the consumer group this client was blocked on no longer exists";
+        stream.group(group).map(|_| ()).ok_or(CommandError::other(gone))
+    }
+
+    /// Writes what the streams have behind these ids.
+    fn read(&self, cx: &mut Cx<'_>, behind: &[StreamId]) -> Result<Done, CommandError> {
+        let served = serve(cx, behind, |db, out, key, id| read(db, out, key, id, self.most))?;
+        Ok(if served > 0 { Done::Read } else { self.nothing(Done::Read) })
+    }
+
+    /// Writes what the group was not given yet, or the consumer was given.
+    fn read_in_group(&self, cx: &mut Cx<'_>, behind: &[StreamId]) -> Result<Done, CommandError> {
+        let (group, consumer) = self.group.unwrap_or_default();
+        let reader = Reader { group, consumer, no_ack: self.no_ack, most: self.most, now: cx.db.now };
+        let served = serve(cx, behind, |db, out, key, id| {
+            let mut edit = db.edit(key);
+            Ok(if id == NEW {
+                reader.deliver(&mut edit, out)
+            } else {
+                reader.deliver_again(&mut edit, out, id)
+            })
+        })?;
+        Ok(if served > 0 { Done::Logged } else { self.nothing(Done::Unchanged) })
+    }
+
+    /// What comes of it where there is nothing.
+    fn nothing(&self, done: Done) -> Done {
+        if self.block.is_some() { Done::Waits } else { done }
+    }
 }
 
-fn check_timeout(text: &[u8]) -> Result<(), CommandError> {
-    let error = CommandError::other("ERR timeout is not an integer or out of range");
-    match parse::integer(text) {
-        Err(_) => Err(error),
-        Ok(..0) => Err(CommandError::other("ERR timeout is negative")),
-        Ok(_) => Ok(()),
-    }
+fn timeout(text: &[u8]) -> Result<u64, CommandError> {
+    let millis = parse::integer(text)
+        .map_err(|_| CommandError::other("ERR timeout is not an integer or out of range"))?;
+    u64::try_from(millis).map_err(|_| CommandError::other("ERR timeout is negative"))
 }
 
 /// What is said where there is not one id for each key, of XREADGROUP, too.

@@ -76,18 +76,18 @@ pub(super) const BZMPOP: Command = Command {
             parse::timeout(args.at(1))?;
             pop_first_key(cx, end, Some(count), Done::Waits)
         },
-        |args| parse::timeout(args.at(1)),
+        |args| parse::timeout(args.at(1)).map(Some),
     ),
     ..ZMPOP
 };
 
-const fn waits(handler: Handler, timeout: fn(Args<'_>) -> Result<u64, CommandError>) -> Run {
-    Run::Blocking(Blocking { handler, kind: Kind::ZSet, timeout })
+const fn waits(handler: Handler, timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>) -> Run {
+    Run::Blocking(Blocking::on(Kind::ZSet, handler, timeout))
 }
 
 /// The last argument.
-fn last(args: Args<'_>) -> Result<u64, CommandError> {
-    parse::timeout(args.at(args.len() - 1))
+fn last(args: Args<'_>) -> Result<Option<u64>, CommandError> {
+    parse::timeout(args.at(args.len() - 1)).map(Some)
 }
 
 fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Done, CommandError> {

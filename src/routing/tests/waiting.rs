@@ -322,3 +322,113 @@ fn who_cannot_be_served_at_once_is_served_as_soon_as_that_is_possible() {
     assert!(!cluster.routers[1].has_waiting());
     assert_eq!(cluster.under_way(), 0);
 }
+
+#[test]
+fn streams_of_several_nodes_are_awaited_together() {
+    let (mut cluster, clients) = waiting(1);
+    let client = clients[0];
+    let keys: Vec<String> = (0..3).map(|node| key_of(node, 0)).collect();
+    let (all, at) = (keys.join(" "), ["0", "0", "0"].join(" "));
+    let found = |keys: &[&String]| {
+        let entry = |key: &&String| format!("*2 ${} {key} *1 *2 $3 1-1 *2 $1 f $1 v ", key.len());
+        format!("*{} {}", keys.len(), keys.iter().map(entry).collect::<String>())
+    };
+    // What is there is answered, in the order of the request.
+    for there in [vec![0], vec![1], vec![2, 0], vec![0, 1, 2]] {
+        for key in &there {
+            cluster.run(1, &format!("xadd {} 1-1 f v", keys[*key]));
+        }
+        cluster.feed_and_settle(client, &format!("xread block 0 streams {all} {at}"));
+        let mut there: Vec<&String> = there.iter().map(|key| &keys[*key]).collect();
+        there.sort_by_key(|key| keys.iter().position(|name| name == *key));
+        assert_eq!(cluster.replies(client), found(&there));
+        cluster.run(0, &format!("del {all}"));
+    }
+    // What comes later is answered as it comes.
+    for key in &keys {
+        cluster.feed_and_settle(client, &format!("xread block 0 streams {all} $ $ $"));
+        assert_eq!(cluster.replies(client), "");
+        cluster.run(1, &format!("xadd {key} 1-1 f v"));
+        assert_eq!(cluster.replies(client), found(&[key]));
+        cluster.run(0, &format!("del {all}"));
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn a_wait_for_streams_of_several_nodes_ends_as_any_other() {
+    let (mut cluster, clients) = waiting(2);
+    let keys: Vec<String> = (0..3).map(|node| key_of(node, 0)).collect();
+    let all = keys.join(" ");
+    for client in &clients {
+        cluster.feed_and_settle(*client, &format!("xread block 20000 streams {all} 0 0 0"));
+    }
+    cluster.routers[0].unblock(clients[1] as u64 + 1, Unblock::Error);
+    cluster.settle();
+    cluster.deliver(0);
+    assert!(cluster.replies(clients[1]).starts_with("-UNBLOCKED "));
+    cluster.pass(19_999);
+    assert_eq!(cluster.replies(clients[0]), "");
+    cluster.pass(1);
+    assert_eq!(cluster.replies(clients[0]), "*-1 ");
+    assert_eq!(cluster.under_way(), 0);
+    cluster.feed_and_settle(clients[0], &format!("xread block 0 streams {all} 0 0 0"));
+    cluster.hang_up(clients[0]);
+    cluster.settle();
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn what_a_group_was_given_on_one_node_is_answered_though_another_stream_goes() {
+    let (mut cluster, clients) = waiting(1);
+    let client = clients[0];
+    let (a, b) = (key_of(1, 0), key_of(2, 0));
+    for key in [&a, &b] {
+        cluster.run(0, &format!("xgroup create {key} g 0 mkstream"));
+    }
+    let wait = format!("xreadgroup group g c block 0 streams {a} {b} > >");
+    cluster.feed_and_settle(client, &wait);
+    cluster.run(0, &format!("xadd {b} 1-1 f v"));
+    assert_eq!(cluster.replies(client), format!("*1 *2 ${} {b} *1 *2 $3 1-1 *2 $1 f $1 v ", b.len()));
+    cluster.feed_and_settle(client, &wait);
+    cluster.run(0, &format!("del {a}"));
+    assert_eq!(cluster.replies(client), "-UNBLOCKED the stream key no longer exists ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn the_last_id_is_that_of_the_moment_in_which_the_wait_began() {
+    let (mut cluster, clients) = waiting(1);
+    let (client, key) = (clients[0], key_of(0, 0));
+    cluster.run(0, &format!("xadd {key} 5-1 f v"));
+    cluster.feed_and_settle(client, &format!("xread block 0 streams {key} $"));
+    // To a node that knows nothing of what was there.
+    cluster.hand_over(2, |shard| (shard == 0).then_some(1));
+    cluster.run(1, &format!("xadd {key} 5-0 f v"));
+    assert_eq!(cluster.replies(client), "");
+    cluster.run(1, &format!("xadd {key} 5-2 f v"));
+    assert_eq!(cluster.replies(client), format!("*1 *2 ${} {key} *1 *2 $3 5-2 *2 $1 f $1 v ", key.len()));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn who_reads_in_a_group_hears_that_the_stream_is_over_or_was_given_up() {
+    for evicts in [false, true] {
+        let (mut cluster, clients) = waiting(1);
+        let (client, key) = (clients[0], key_of(0, 0));
+        cluster.run(0, &format!("xgroup create {key} g 0 mkstream"));
+        cluster.feed_and_settle(client, &format!("xreadgroup group g c block 0 streams {key} >"));
+        if evicts {
+            cluster.run(0, "config set maxmemory 1 maxmemory-policy allkeys-random");
+            cluster.routers[0].turn();
+            while cluster.routers[0].evict_some() {}
+        } else {
+            cluster.run(0, &format!("pexpire {key} 10"));
+            cluster.pass(10);
+            cluster.routers[0].expire_some(ringfort_cluster::ShardId(0));
+        }
+        cluster.settle();
+        assert_eq!(cluster.replies(client), "-UNBLOCKED the stream key no longer exists ", "{evicts}");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
