@@ -34,8 +34,10 @@ oracle: setup ## Holds the reply scripts against redis-server, and compares both
 	@RINGFORT_TEST_SERVER=redis scripts/test --only replies
 	@RINGFORT_STEPS=$(STEPS) scripts/test --only differential
 
-cluster: setup ## Holds the reply scripts against three nodes, through one that owns a third of the keys
-	@RINGFORT_TEST_SERVER=cluster $(CARGO) test --package ringfort --test replies --locked --quiet
+cluster: setup ## Holds the reply scripts against three nodes, at rest and while their shards move all the time
+	@for servers in cluster moving; do \
+		RINGFORT_TEST_SERVER=$$servers $(CARGO) test --package ringfort --test replies --locked --quiet; \
+	done
 
 bless: setup ## Rewrites expected replies from redis-server, and generated docs; read the diff before you commit it
 	@RINGFORT_TEST_SERVER=redis RINGFORT_BLESS=1 scripts/test --only replies

@@ -375,8 +375,10 @@ pub enum Run {
     Following(follow::Following),
     /// The same, and it waits where there is nothing for it yet.
     Blocking(Blocking),
-    /// Once for each shard, locked one after the other.
+    /// Once for each shard, all of which are locked.
     EachShard(Handler),
+    /// What its arguments say, for the shards that they name.
+    Among,
     /// With the connection and the node, without any lock.
     Session(session::SessionHandler),
     /// By the control thread, which answers later.

@@ -11,6 +11,7 @@ use crate::{
     commands::{
         Blocking, CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch,
         follow::{Following, Reach},
+        generic::among::Among,
     },
     env::Now,
     node::Node,
@@ -80,7 +81,20 @@ impl Router {
                 let shards = self.reached(&following, request.args, keys);
                 self.execute_several(following.run, request, keys, shards, None, out)
             }
-            Run::EachShard(handler) => self.execute_each(handler, request, out),
+            Run::EachShard(handler) => {
+                let mine: Vec<_> =
+                    (0..self.node.store.shards()).map(ShardId).filter(|id| self.is_here(*id)).collect();
+                self.execute_each(handler, request, &mine, out)
+            }
+            Run::Among => match Among::parse(request.args, self.node.store.shards()) {
+                Ok(Among { shards, command, handler, args }) => {
+                    self.execute_each(handler, &Request { command, args, ..*request }, &shards, out)
+                }
+                Err(error) => {
+                    out.error(&error);
+                    Executed::Done(Written::new())
+                }
+            },
             Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
         }
     }
@@ -175,25 +189,27 @@ impl Router {
         }
     }
 
-    /// Runs a command once for each shard that this node serves, one after the other, and puts the replies together.
-    fn execute_each(&mut self, handler: Handler, request: &Request<'_>, out: &mut Reply) -> Executed {
+    /// Runs a command once for each of these shards, in ascending order, and puts the replies together. All are locked
+    /// meanwhile: either all are served, or nothing is run.
+    fn execute_each(
+        &mut self,
+        handler: Handler,
+        request: &Request<'_>,
+        shards: &[ShardId],
+        out: &mut Reply,
+    ) -> Executed {
         let (node, settings) = (self.node.clone(), self.settings.clone());
-        let (mut replies, mut weights) = (Vec::new(), Vec::new());
-        let mut written = Written::new();
-        let mut mine = (0..node.store.shards()).map(ShardId).filter(|id| self.is_here(*id));
-        if !mine.all(|id| node.store.lock(id).core.role == Role::Primary) {
-            // One of them is being handed over, or not taken over yet: all or nothing.
+        let mut guards: Vec<_> = shards.iter().map(|id| node.store.lock(*id)).collect();
+        if !guards.iter().all(|shard| shard.core.role == Role::Primary) {
             return Executed::NotServing;
         }
-        for id in (0..node.store.shards()).map(ShardId) {
-            let mut guard = node.store.lock(id);
-            if guard.core.role != Role::Primary {
-                continue;
-            }
+        let (mut replies, mut weights) = (Vec::new(), Vec::new());
+        let mut written = Written::new();
+        for guard in &mut guards {
             let before = guard.core.log.end();
             let (random, access) = (self.dice.roll(), self.access(request));
             let slots = node.store.slots_per_shard();
-            let mut locked = [&mut *guard];
+            let mut locked = [&mut **guard];
             let db = Db::new(Locked::new(&mut locked, slots), request.db, self.now.wall, access);
             let mut part = Reply::new(request.resp);
             let mut cx = Cx { db, keys: &[], out: &mut part, random, limits: &settings.limits };
@@ -207,10 +223,11 @@ impl Router {
                 }
             };
             debug_assert!(done != Done::Changed, "a command without a key logs its own effects");
-            self.logged |= settle(&node, &mut guard, before, &mut written, &mut self.ready);
+            self.logged |= settle(&node, guard, before, &mut written, &mut self.ready);
             replies.push(part.into_bytes());
             weights.push(guard.len(request.db));
         }
+        drop(guards);
         super::spread::combine(request, &replies, &weights, out, self.dice.roll());
         Executed::Done(written)
     }

@@ -163,11 +163,6 @@ impl Router {
         let behind = |conn| keys.iter().any(|key| passed_over.contains(&(conn, shard(key))));
         let blocked = conn.is_some_and(|conn| behind(conn) || self.overtakes(conn, &keys, place));
         match place {
-            // Its part of the work cannot be told from the whole any more.
-            Place::Several if keys.is_empty() && matches!(origin, Origin::Part { .. }) => {
-                let text = "UNKNOWN A node failed while all nodes were asked; try again";
-                self.fail(origin, &CommandError::other(text));
-            }
             _ if blocked => self.hold_until(origin, view, &keys, stay),
             // The keys have parted since they were grouped: its job begins anew.
             Place::Several if matches!(origin, Origin::Watch { .. }) && view.waits => {

@@ -47,6 +47,7 @@ use crate::{
     commands::{
         Command, CommandError, Flags, Run, Spread,
         follow::{Following, Reach},
+        generic::among::Among,
         scratch::Scratch,
         session::Later,
     },
@@ -421,23 +422,12 @@ impl Router {
 
     /// Where a request with these keys is to go, if nothing of its connection is in its way.
     pub fn place(&self, request: &Request<'_>, keys: &[Key<'_>]) -> Place {
-        let mut routes = keys.iter().map(|key| self.route(key.slot));
-        let Some(first) = routes.next() else { return self.place_keyless(request) };
-        let mut place = match first {
-            Route::Here => Place::Here,
-            Route::Peer(peer) => Place::Peer(peer),
-            Route::Nobody => return Place::Wait,
-        };
-        for route in routes {
-            place = match (place, route) {
-                (_, Route::Nobody) => return Place::Wait,
-                (Place::Here, Route::Here) => Place::Here,
-                (Place::Peer(one), Route::Peer(other)) if one == other => Place::Peer(one),
-                _ => Place::Several,
-            };
-        }
+        let place = self.place_of(keys.iter().map(|key| self.route(key.slot)));
+        let Some(place) = place else { return self.place_keyless(request) };
         match &request.command.run {
-            Run::Following(following) => self.place_following(request, following, place),
+            Run::Following(following) if place != Place::Wait => {
+                self.place_following(request, following, place)
+            }
             _ => place,
         }
     }
@@ -461,6 +451,9 @@ impl Router {
     }
 
     fn place_keyless(&self, request: &Request<'_>) -> Place {
+        if matches!(request.command.run, Run::Among) {
+            return self.place_among(request);
+        }
         if request.command.spread == Spread::Cursor {
             return self.place_scan(request);
         }
@@ -477,6 +470,31 @@ impl Router {
             return Place::Wait;
         }
         if self.routes.iter().all(|route| *route == Route::Here) { Place::Here } else { Place::Several }
+    }
+
+    fn place_among(&self, request: &Request<'_>) -> Place {
+        // What makes no sense is refused here.
+        let Ok(among) = Among::parse(request.args, self.node.store.shards()) else { return Place::Here };
+        self.place_of(among.shards.iter().map(|shard| self.routes[usize::from(shard.0)]))
+            .unwrap_or(Place::Here)
+    }
+
+    /// Where what is routed so is to go together; `None` if nothing is.
+    fn place_of(&self, mut routes: impl Iterator<Item = Route>) -> Option<Place> {
+        let mut place = match routes.next()? {
+            Route::Here => Place::Here,
+            Route::Peer(peer) => Place::Peer(peer),
+            Route::Nobody => return Some(Place::Wait),
+        };
+        for route in routes {
+            place = match (place, route) {
+                (_, Route::Nobody) => return Some(Place::Wait),
+                (Place::Here, Route::Here) => Place::Here,
+                (Place::Peer(one), Route::Peer(other)) if one == other => Place::Peer(one),
+                _ => Place::Several,
+            };
+        }
+        Some(place)
     }
 
     /// Whether the topology has this node serve the shard.

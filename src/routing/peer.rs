@@ -204,11 +204,7 @@ impl Router {
         }
         let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false, waits };
         let keys = self.keys(command, args);
-        let place = match self.place(&view, &keys) {
-            // On every node: this one does its part.
-            Place::Several if keys.is_empty() => Place::Here,
-            place => place,
-        };
+        let place = self.place(&view, &keys);
         if self.must_queue(conn, &keys, place) {
             return self.hold(origin, view.to_owned(), &keys);
         }

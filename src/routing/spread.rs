@@ -3,6 +3,7 @@
 //! On one node such a request is atomic, since all its shards are locked together. Over several nodes it is not: each
 //! node's part is.
 
+use ringfort_cluster::ShardId;
 use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     frame::Written,
 };
 use crate::{
-    commands::{CommandError, Find, Gather, Reply, Spread, UNBALANCED},
+    commands::{Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, generic::among::Among},
     store::Key,
 };
 
@@ -62,7 +63,11 @@ impl Router {
                 self.await_any(origin, request);
             }
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
-            Spread::Everywhere(gather) => self.spread_everywhere(origin, request, gather),
+            _ if matches!(request.command.run, Run::Among) => self.spread_again(origin, request),
+            Spread::Everywhere(gather) => {
+                let shards = (0..self.node.store.shards()).map(ShardId);
+                self.spread_among(origin, request, gather, shards);
+            }
             Spread::Carry => self.carry(origin, request, keys),
             Spread::Cursor => self.scan(origin, request),
             Spread::Together => self.assemble(origin, request, keys),
@@ -131,26 +136,43 @@ impl Router {
         }
     }
 
-    fn spread_everywhere(&mut self, origin: Origin, request: Request<'_>, gather: Gather) {
-        let mut places: Vec<Place> = Vec::new();
-        let mut parts: Vec<Part> = Vec::new();
-        for route in &self.routes {
-            let place = match route {
+    /// Has these shards' owners run a command once for each.
+    fn spread_among(
+        &mut self,
+        origin: Origin,
+        request: Request<'_>,
+        gather: Gather,
+        shards: impl Iterator<Item = ShardId>,
+    ) {
+        let mut owners: Vec<(Place, Vec<ShardId>)> = Vec::new();
+        for shard in shards {
+            let place = match self.routes[usize::from(shard.0)] {
                 Route::Here => Place::Here,
-                Route::Peer(peer) => Place::Peer(*peer),
+                Route::Peer(peer) => Place::Peer(peer),
                 Route::Nobody => Place::Wait,
             };
-            let known = places.iter().position(|known| *known == place);
-            let index = known.unwrap_or_else(|| {
-                places.push(place);
-                parts.push(Part::default());
-                parts.len() - 1
-            });
-            parts[index].shards += 1;
+            match owners.iter_mut().find(|owner| owner.0 == place) {
+                Some(owner) => owner.1.push(shard),
+                None => owners.push((place, vec![shard])),
+            }
         }
-        let gather = self.begin(origin, request, gather, parts);
-        for (part, place) in places.into_iter().enumerate() {
+        let part = |(_, shards): &(Place, Vec<ShardId>)| Part { shards: shards.len(), ..Part::default() };
+        let gather = self.begin(origin, request, gather, owners.iter().map(part).collect());
+        for (part, (place, shards)) in owners.into_iter().enumerate() {
+            let (command, args) = Among::ask(request.command, shards.into_iter(), request.args);
+            let request = Request { command, args: args.as_args(), ..request };
             self.submit(Origin::Part { gather, part }, request, &[], place);
+        }
+    }
+
+    /// Splits a part whose shards have parted.
+    fn spread_again(&mut self, origin: Origin, request: Request<'_>) {
+        match Among::parse(request.args, self.node.store.shards()) {
+            Ok(Among { shards, command, args, .. }) => {
+                let request = Request { command, args, ..request };
+                self.spread_among(origin, request, gather_of(command), shards.into_iter());
+            }
+            Err(error) => self.fail(origin, &error),
         }
     }
 
@@ -197,11 +219,14 @@ pub(super) fn combine(
     out: &mut Reply,
     random: u64,
 ) {
-    let how = match request.command.spread {
+    put_together(gather_of(request.command), replies, weights, out, random);
+}
+
+fn gather_of(command: &Command) -> Gather {
+    match command.spread {
         Spread::Everywhere(gather) | Spread::Keys(gather) => gather,
         Spread::Together | Spread::Refused | Spread::Carry | Spread::Cursor => Gather::AllOk,
-    };
-    put_together(how, replies, weights, out, random);
+    }
 }
 
 fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut Reply, random: u64) {

@@ -387,6 +387,36 @@ fn commands_of_all_keys_reach_all_nodes() {
 }
 
 #[test]
+fn each_shard_is_asked_once_however_shards_move_meanwhile() {
+    for (command, reply, empties) in [
+        ("dbsize", "", false),
+        ("keys none", "*0 ", false),
+        ("flushall", "+OK ", true),
+        ("swapdb 0 5", "+OK ", true),
+    ] {
+        let (mut cluster, _) = filled(2, 50);
+        // What node 1 has is about to part.
+        waiting::set_role(&cluster, 1, Role::Sealed);
+        cluster.feed(0, command);
+        cluster.settle();
+        assert_eq!(cluster.replies(0), "", "{command}");
+        let moved = cluster.routers[1].node.store.lock(ringfort_cluster::ShardId(1)).len(0);
+        cluster.hand_over(2, |shard| Some(if shard == 1 { 0 } else { usize::from(shard) % 2 }));
+        // Here what was in it is lost.
+        assert_eq!(
+            cluster.replies(0),
+            if command == "dbsize" { format!(":{} ", 50 - moved) } else { reply.into() }
+        );
+        assert_eq!(
+            cluster.run(0, "dbsize"),
+            format!(":{} ", if empties { 0 } else { 50 - moved }),
+            "{command}"
+        );
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
 fn a_value_is_renamed_and_copied_from_any_node_to_any_other() {
     for fill in ["append FROM v", "rpush FROM a b", "hset FROM f v", "sadd FROM m n"] {
         for (from, to) in [(0, 1), (1, 2), (2, 0), (0, 3), (0, 0)] {

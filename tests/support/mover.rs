@@ -20,18 +20,24 @@ pub(crate) struct Mover {
 
 impl Mover {
     /// For the nodes at these addresses.
-    pub(crate) fn start(nodes: Vec<SocketAddr>) -> Self {
+    pub(crate) fn start(nodes: &[SocketAddr]) -> Result<Self, String> {
+        // Opened before any test sets a password.
+        let open = |node: &SocketAddr| Ok((node.to_string(), Connection::open(*node, Protocol::Resp2)?));
+        let nodes: std::io::Result<Vec<_>> = nodes.iter().map(open).collect();
+        let mut nodes = nodes.map_err(|error| error.to_string())?;
         let (ends, drained) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (until, count) = (Arc::clone(&ends), Arc::clone(&drained));
+        #[allow(clippy::disallowed_methods, reason = "the rule is for threads of the server")]
         let thread = std::thread::spawn(move || {
-            let mut nodes = nodes.iter().cycle();
-            while let (false, Some(node)) = (until.load(Ordering::Relaxed), nodes.next()) {
-                move_all(*node, &until)?;
-                count.fetch_add(1, Ordering::Relaxed);
+            while !until.load(Ordering::Relaxed) {
+                for (node, connection) in &mut nodes {
+                    move_all(node, connection, &until)?;
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
             }
             Ok(())
         });
-        Self { ends, drained, thread: Some(thread) }
+        Ok(Self { ends, drained, thread: Some(thread) })
     }
 
     /// How often a node has handed over all that it had.
@@ -58,35 +64,36 @@ impl Drop for Mover {
 }
 
 /// Drains a node, and takes that back once it serves nothing.
-fn move_all(node: SocketAddr, until: &AtomicBool) -> Result<(), String> {
-    let name = node.to_string();
-    let mut connection = Connection::open(node, Protocol::Resp2).map_err(|error| error.to_string())?;
-    let mut ask = |args: &[&str]| connection.call(args).map_err(|error| error.to_string());
-    let mut reach = |what: &str, goal: &dyn Fn(&Value) -> bool| {
-        wait_until(what, || {
-            let reply = ask(&["RINGFORT", "STATUS"])?;
-            let Reply::Bulk(text) = reply else { return Err(format!("no status but {reply:?}")) };
-            let status = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-            Ok(goal(&status) || until.load(Ordering::Relaxed))
-        })
-    };
+fn move_all(node: &str, connection: &mut Connection, until: &AtomicBool) -> Result<(), String> {
     let of_node = |status: &Value, field: &str| {
         let nodes = status["nodes"].as_array().into_iter().flatten();
-        nodes.filter(|node| node["address"] == *name).filter_map(|node| node[field].as_u64()).sum::<u64>()
+        nodes.filter(|of| of["address"] == node).filter_map(|of| of[field].as_u64()).sum::<u64>()
     };
-    let order = |word: &str| {
-        let reply = Connection::open(node, Protocol::Resp2)
-            .and_then(|mut connection| connection.call(&["RINGFORT", word, &name]))
-            .map_err(|error| error.to_string())?;
-        match reply {
-            Reply::Error(text) => Err(format!("{word} {name}: {}", String::from_utf8_lossy(&text))),
-            _ => Ok(()),
+    ask(connection, &["RINGFORT", "DRAIN", node])?;
+    reach(connection, until, "a drained node serves nothing", |status| of_node(status, "primary_of") == 0)?;
+    ask(connection, &["RINGFORT", "UNDRAIN", node])?;
+    let is_whole = |status: &Value| of_node(status, "primary_of") > 0 && status["moves_left"] == 0;
+    reach(connection, until, "it serves its share again", is_whole)
+}
+
+fn ask(connection: &mut Connection, args: &[&str]) -> Result<Reply, String> {
+    match connection.call(args).map_err(|error| error.to_string())? {
+        Reply::Error(text) => Err(format!("{args:?}: {}", String::from_utf8_lossy(&text))),
+        reply => Ok(reply),
+    }
+}
+
+fn reach(
+    connection: &mut Connection,
+    until: &AtomicBool,
+    what: &str,
+    goal: impl Fn(&Value) -> bool,
+) -> Result<(), String> {
+    wait_until(what, || match ask(connection, &["RINGFORT", "STATUS"])? {
+        Reply::Bulk(text) => {
+            let status = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            Ok(goal(&status) || until.load(Ordering::Relaxed))
         }
-    };
-    order("DRAIN")?;
-    reach("a drained node serves nothing", &|status| of_node(status, "primary_of") == 0)?;
-    order("UNDRAIN")?;
-    reach("it serves its share again", &|status| {
-        of_node(status, "primary_of") > 0 && status["moves_left"] == 0
+        reply => Err(format!("no status but {reply:?}")),
     })
 }

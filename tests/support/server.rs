@@ -68,7 +68,7 @@ impl Server {
             Ok("cluster") => Self::start(Kind::Cluster),
             Ok("moving") => {
                 let cluster = Self::start(Kind::Cluster)?;
-                let mover = Mover::start(cluster.addresses());
+                let mover = Mover::start(&cluster.addresses())?;
                 Ok(Self { mover: Some(mover), ..cluster })
             }
             Ok("redis") => Self::start(Kind::Redis),

@@ -14,6 +14,7 @@
 //! | [`awaited`] | what commands that wait are made of between nodes |
 //! | [`carry`] | what RENAME and COPY are made of between nodes |
 
+pub(crate) mod among;
 pub(crate) mod awaited;
 pub(crate) mod carry;
 mod clusterscan;
@@ -65,7 +66,9 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 9] = [
+pub(super) static INTERNAL: [&Command; 11] = [
+    &among::READ,
+    &among::WRITE,
     &scan::PART,
     &carry::FETCH,
     &carry::PLACE,

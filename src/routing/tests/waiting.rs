@@ -27,7 +27,7 @@ impl Cluster {
     }
 
     /// Gives the shards to other nodes, which have nothing in them yet.
-    fn hand_over(&mut self, version: u64, owner: impl Fn(u16) -> Option<usize>) {
+    pub(super) fn hand_over(&mut self, version: u64, owner: impl Fn(u16) -> Option<usize>) {
         let agreed = topology(self.routers.len(), version, &owner);
         for router in &self.routers {
             roles::adopt(&router.node, &agreed);
@@ -291,7 +291,7 @@ fn another_loop_of_the_node_serves_those_of_this_one() {
     assert_eq!(cluster.under_way(), 0);
 }
 
-fn set_role(cluster: &Cluster, shard: u16, role: Role) {
+pub(super) fn set_role(cluster: &Cluster, shard: u16, role: Role) {
     cluster.routers[1].node.store.lock(ringfort_cluster::ShardId(shard)).core.role = role;
 }
 
