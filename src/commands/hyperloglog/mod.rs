@@ -63,9 +63,11 @@ const PFADD: Command = Command {
                 }
             }
             None => {
-                let empty = value::empty();
-                let new = with_elements(&empty, elements, cx.limits.hll_sparse_max_bytes)?;
-                let mut new = new.unwrap_or(empty);
+                let mut new = value::empty();
+                for element in elements.iter() {
+                    let (index, rank) = hash::place(element);
+                    raise(&mut new, index, rank, cx.limits.hll_sparse_max_bytes)?;
+                }
                 value::invalidate(&mut new);
                 edit.put(Form::Str, &[&new], None);
                 true
@@ -105,7 +107,11 @@ fn with_elements(old: &[u8], elements: Args<'_>, most: usize) -> Result<Option<V
         let (index, rank) = hash::place(element);
         match &mut new {
             None if sparse::get(old, index)? >= rank => {}
-            None => _ = raise(new.insert(old.to_vec()), index, rank, most)?,
+            None => {
+                let mut copy = Vec::with_capacity(old.len() + sparse::GROWTH);
+                copy.extend_from_slice(old);
+                _ = raise(new.insert(copy), index, rank, most)?;
+            }
             Some(new) => _ = raise(new, index, rank, most)?,
         }
     }
@@ -145,7 +151,7 @@ const PFCOUNT: Command = Command {
                     sketch.merge_into(&mut registers)?;
                 }
             }
-            cx.out.int(Histogram::of(registers.into_iter()).cardinality());
+            cx.out.int(Histogram::of_all(&registers).cardinality());
             Ok(Done::Read)
         }
     }),

@@ -9,6 +9,8 @@
 //! The bytes come from clients, too, so nothing is taken for granted: runs may be too many, too few, or cut off. A
 //! second byte that is missing counts as 0.
 
+use smallvec::SmallVec;
+
 use super::{
     Corrupt, dense,
     hash::REGISTERS,
@@ -29,6 +31,12 @@ const MERGE_SCAN: usize = 5;
 
 /// The runs of a sketch without elements.
 pub(super) const EMPTY: [u8; 2] = [0x40 | ((REGISTERS - 1) >> 8) as u8, (REGISTERS - 1) as u8];
+
+/// By how many bytes a value grows at most when a register rises.
+pub(super) const GROWTH: usize = 4;
+
+/// What takes the place of one run: at most two of zeros and one between them.
+type Parts = SmallVec<[u8; 8]>;
 
 /// A run of registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +118,7 @@ pub(super) fn raise(value: &mut Vec<u8>, index: usize, rank: u8, most: usize) ->
     if run.rank >= rank {
         return Ok(false);
     }
-    let mut parts = Vec::with_capacity(5);
+    let mut parts = Parts::new();
     put(&mut parts, run.rank, index - run.first);
     put(&mut parts, rank, 1);
     put(&mut parts, run.rank, run.first + run.len - 1 - index);
@@ -134,7 +142,7 @@ fn raise_dense(value: &mut Vec<u8>, index: usize, rank: u8) -> Result<bool, Corr
 }
 
 /// Appends a run; nothing if it has no registers.
-fn put(out: &mut Vec<u8>, rank: u8, len: usize) {
+fn put(out: &mut Parts, rank: u8, len: usize) {
     let Some(len) = len.checked_sub(1) else { return };
     match rank {
         0 if len < ZEROS => out.push(len as u8),

@@ -36,7 +36,8 @@ pub(super) enum Sketch<'s> {
 
 /// A sketch without elements.
 pub(super) fn empty() -> Vec<u8> {
-    let mut value = vec![0; HEADER];
+    let mut value = Vec::with_capacity(HEADER + sparse::EMPTY.len() + sparse::GROWTH);
+    value.resize(HEADER, 0);
     value[..MAGIC.len()].copy_from_slice(MAGIC);
     value[ENCODING] = 1;
     value.extend_from_slice(&sparse::EMPTY);
@@ -103,8 +104,7 @@ impl<'s> Sketch<'s> {
     pub(super) fn merge_into(self, registers: &mut [u8; REGISTERS]) -> Result<(), Corrupt> {
         match self {
             Self::Dense(bytes) => {
-                let pairs = registers.iter_mut().zip(dense::iter(bytes));
-                pairs.for_each(|(register, rank)| *register = rank.max(*register));
+                dense::raise_all(bytes, registers);
                 Ok(())
             }
             Self::Sparse(bytes) => {
