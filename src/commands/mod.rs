@@ -393,6 +393,15 @@ pub struct Blocking {
 }
 
 impl Run {
+    /// [`Run::Blocking`] with these fields.
+    pub const fn waiting_for(
+        kind: Kind,
+        handler: Handler,
+        timeout: fn(Args<'_>) -> Result<u64, CommandError>,
+    ) -> Self {
+        Self::Blocking(Blocking { handler, kind, timeout })
+    }
+
     /// What it runs with the shards of its keys locked.
     pub fn handler(&self) -> Option<Handler> {
         match self {
