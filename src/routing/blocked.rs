@@ -5,9 +5,11 @@
 //! and answers; if it has served it meanwhile, that reply counts. What comes back from a peer because that does not
 //! serve the shard any more, or is gone, waits at the next owner, until the deadline that it had from the start.
 
-use ringfort_protocol::{Args, Resp, encode_command};
+use ringfort_protocol::{Args, Resp};
 
-use super::{ConnKey, Hole, Origin, Place, Request, Router, frame, frame::Written};
+use super::{
+    ConnKey, Hole, Origin, PeerCompletion, Request, Router, awaiting::Awaiting, frame, frame::Written,
+};
 use crate::{
     clients::Unblock,
     commands::{CommandError, Reply, Run},
@@ -41,19 +43,31 @@ impl Ending {
     /// What the client reads.
     pub(super) fn reply(self, resp: Resp) -> Vec<u8> {
         let mut out = Reply::new(resp);
+        let mut fail = |text| out.error(&CommandError::other(text));
         match self {
             Self::TimedOut => out.null_array(),
-            Self::Unblocked => {
-                out.error(&CommandError::other("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
-            }
+            Self::Unblocked => fail("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
         }
         out.into_bytes()
+    }
+
+    /// Its name among nodes.
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::TimedOut => b"TIMEOUT",
+            Self::Unblocked => b"ERROR",
+        }
+    }
+
+    /// What has no name here ends as if its time were over.
+    fn from_word(word: Option<&[u8]>) -> Self {
+        if word == Some(Self::Unblocked.word()) { Self::Unblocked } else { Self::TimedOut }
     }
 }
 
 /// How it is with a request that may wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wait {
+pub(super) enum Fate {
     /// It goes on, or it is none.
     GoesOn,
     /// It is to end.
@@ -62,7 +76,7 @@ pub(super) enum Wait {
     Gone,
 }
 
-impl Wait {
+impl Fate {
     /// The reply that ends it.
     pub(super) fn reply(self, resp: Resp) -> Option<Vec<u8>> {
         match self {
@@ -75,7 +89,7 @@ impl Wait {
 
 impl Router {
     /// Notes until when a client's command waits that has just come.
-    pub(super) fn begin_to_wait(&mut self, origin: Origin, request: &Request<'_>, place: Place) {
+    pub(super) fn note_deadline(&mut self, origin: Origin, request: &Request<'_>) {
         let (Run::Blocking(blocking), true) = (request.command.run, request.waits) else { return };
         let Origin::Client { conn, hole } = origin else { return };
         // A time that makes no sense is refused by the command.
@@ -83,9 +97,19 @@ impl Router {
         let until = (millis > 0).then(|| self.now.boot.saturating_add(millis.saturating_mul(1_000_000)));
         self.deadlines.extend(until.map(|until| (until, conn)));
         self.blocked.insert(conn, Blocked { hole, until, ending: None, job: None });
-        // Of several nodes, it first tries all.
-        if place != Place::Several {
-            self.waiting.push(conn);
+    }
+
+    /// A request has begun to wait, for data or for its shard: whoever asked is told.
+    pub(super) fn tell_that_it_waits(&mut self, origin: Origin) {
+        match origin {
+            Origin::Client { conn, .. } => self.waiting.push(conn),
+            Origin::Peer { conn, id } => {
+                let mut frame = Vec::new();
+                frame::put_reply(&mut frame, &frame::PeerReply { id, answer: frame::Answer::Waits });
+                self.peer_completions.push(PeerCompletion { conn, frame });
+            }
+            // Its job tells when all of it waits.
+            Origin::Part { .. } | Origin::Step(_) | Origin::Watch { .. } => {}
         }
     }
 
@@ -159,45 +183,27 @@ impl Router {
         if !queue.connected {
             return;
         }
-        let mut command = Vec::new();
-        let how: &[u8] = match ending {
-            Ending::TimedOut => b"TIMEOUT",
-            Ending::Unblocked => b"ERROR",
-        };
-        encode_command(&mut command, [CANCEL, how].into_iter());
-        let frame = frame::PeerRequest {
-            id: flight as u32,
-            version: self.topology.version,
-            db: 0,
-            resp: sent.request.resp,
-            silent: false,
-            waits: false,
-            command: &command,
-        };
-        frame::put_request(&mut queue.out, &frame);
+        queue.put_words(flight as u32, self.topology.version, sent.request.resp, [CANCEL, ending.word()]);
     }
 
     /// A peer ends the wait of a request that it has sent.
     pub(super) fn cancel_for_peer(&mut self, origin: Origin, args: Args<'_>) {
-        let ending = if args.get(1) == Some(b"ERROR") { Ending::Unblocked } else { Ending::TimedOut };
-        self.cancel(origin, ending);
+        self.cancel(origin, Ending::from_word(args.get(1)));
     }
 
     /// How it is with the wait that a request belongs to.
-    pub(super) fn wait_of(&self, origin: Origin, request: &Request<'_>) -> Wait {
+    pub(super) fn fate_of(&self, origin: Origin, request: &Request<'_>) -> Fate {
         let ending = match origin {
-            Origin::Client { conn, .. }
-                if request.waits && matches!(request.command.run, Run::Blocking(_)) =>
-            {
+            Origin::Client { conn, .. } if request.may_wait() => {
                 self.blocked.get(&conn).map(|blocked| blocked.ending)
             }
-            Origin::Watch { job, .. } => self.awaits.get(job).map(|awaiting| awaiting.ending),
-            _ => return Wait::GoesOn,
+            Origin::Watch { job, .. } => self.awaits.get(job).map(Awaiting::ending_of_parts),
+            _ => return Fate::GoesOn,
         };
         match ending {
-            None => Wait::Gone,
-            Some(None) => Wait::GoesOn,
-            Some(Some(ending)) => Wait::Over(ending),
+            None => Fate::Gone,
+            Some(None) => Fate::GoesOn,
+            Some(Some(ending)) => Fate::Over(ending),
         }
     }
 

@@ -73,7 +73,7 @@ pub(super) struct Parked {
 }
 
 /// A key that has changed, and that somebody waits for.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ready {
     pub(super) shard: ShardId,
     pub(super) key: ChangedKey,
@@ -182,6 +182,7 @@ impl Router {
         lock(&self.parking.waiters).insert(waiter.id, Arc::clone(&waiter));
         self.parked.bytes += bytes;
         self.parked.waiters.insert(origin, waiter);
+        self.tell_that_it_waits(origin);
         Ok(())
     }
 
@@ -238,12 +239,11 @@ impl Router {
     }
 
     /// Serves those who wait for keys that have changed, until nobody finds anything any more. It ends, since each who
-    /// is served does not wait any more.
+    /// is served does not wait any more. Where a shard is not served, that is put off until [`Router::retry_held`].
     pub(super) fn serve_ready(&mut self) {
         if std::mem::replace(&mut self.serving, true) {
             return;
         }
-        let mut put_off = Vec::new();
         while let Some(ready) = self.ready.pop_front() {
             let mut after = 0;
             loop {
@@ -251,15 +251,12 @@ impl Router {
                     Next::Tried(id) => after = id,
                     Next::Nobody => break,
                     Next::NotServing => {
-                        if !put_off.contains(&ready) {
-                            put_off.push(ready);
-                        }
+                        self.put_off.insert(ready);
                         break;
                     }
                 }
             }
         }
-        self.ready.extend(put_off);
         self.serving = false;
     }
 

@@ -1,7 +1,7 @@
 //! Requests to and from other nodes.
 
 use ringfort_cluster::{Member, NodeId, Version};
-use ringfort_protocol::{Args, Limits, Parsed, Parser, encode_command};
+use ringfort_protocol::{Args, Limits, Parsed, Parser, Resp, encode_command};
 
 use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, blocked, frame};
 use crate::{
@@ -55,6 +55,21 @@ impl PeerQueue {
         frame::put_request(&mut self.out, &frame);
     }
 
+    /// Puts what nodes say to each other about requests, in words of their own.
+    pub(super) fn put_words<const N: usize>(
+        &mut self,
+        id: u32,
+        version: Version,
+        resp: Resp,
+        words: [&[u8]; N],
+    ) {
+        let mut command = Vec::new();
+        encode_command(&mut command, words.into_iter());
+        let frame =
+            frame::PeerRequest { id, version, db: 0, resp, silent: false, waits: false, command: &command };
+        frame::put_request(&mut self.out, &frame);
+    }
+
     /// The loop has sent so many bytes of [`PeerQueue::out`].
     pub fn sent(&mut self, bytes: usize) {
         self.out.drain(..bytes);
@@ -71,8 +86,8 @@ impl Router {
         self.retry_held();
     }
 
-    /// The link to a peer is down. What was not sent waits for the next owner, and so do reads; of a write that was
-    /// sent nobody knows whether it was run.
+    /// The link to a peer is down. What was not sent waits for the next owner, and so do reads, and what waited at the
+    /// peer; of any other write that was sent nobody knows whether it was run.
     pub fn link_down(&mut self, peer: PeerIndex) {
         let queue = &mut self.peers[usize::from(peer)];
         (queue.connected, queue.close, queue.leaving) = (false, false, None);
@@ -82,7 +97,7 @@ impl Router {
             if matches!(flight.request.command.run, Run::Wait) {
                 // Whoever serves the shard next knows nothing of who had acknowledged what.
                 self.complete_count(flight.origin, 0);
-            } else if flight.at >= sent || !Self::may_have_written(flight.request.command) {
+            } else if flight.at >= sent || !flight.may_have_written() {
                 self.hold_flight(flight);
             } else {
                 let (node, command) = (self.peers[usize::from(peer)].node, flight.request.command.name);
@@ -154,27 +169,37 @@ impl Router {
         if reply.is_farewell() {
             return self.farewell(peer);
         }
-        let known = self.flights.get(reply.id as usize).is_some_and(|flight| flight.peer == peer);
-        if !known {
-            return;
-        }
-        let flight = self.flights.remove(reply.id as usize);
-        self.sent.remove(&flight.origin);
-        if self.peers[usize::from(peer)].leaving.is_some() {
-            self.drop_left_links();
-        }
+        let id = reply.id as usize;
+        let Some(flight) = self.flights.get_mut(id).filter(|flight| flight.peer == peer) else { return };
         match reply.answer {
+            frame::Answer::Waits => {
+                flight.waits = true;
+                let origin = flight.origin;
+                self.tell_that_it_waits(origin);
+            }
             frame::Answer::Reply { written, bytes } => {
+                let flight = self.take_flight(id);
                 self.untrack(flight.origin, &flight.request.as_request(), true);
                 self.complete(flight.origin, bytes.to_vec(), written);
             }
             frame::Answer::NotPrimary(version) => {
+                let flight = self.take_flight(id);
                 self.hold_flight(flight);
                 if version < self.topology.version {
                     self.retry_held();
                 }
             }
         }
+    }
+
+    /// Takes a request back that a peer has answered.
+    fn take_flight(&mut self, id: usize) -> Flight {
+        let flight = self.flights.remove(id);
+        self.sent.remove(&flight.origin);
+        if self.peers[usize::from(flight.peer)].leaving.is_some() {
+            self.drop_left_links();
+        }
+        flight
     }
 
     /// A request frame came from a peer on connection `conn`. Its reply is appended to `out`, or follows among the
@@ -209,22 +234,22 @@ impl Router {
             Place::Several if keys.is_empty() => Place::Here,
             place => place,
         };
+        let stay = self.new_stay();
         if self.must_queue(conn, &keys, place) {
-            return self.hold(origin, view.to_owned(), &keys);
+            return self.hold(origin, view.to_owned(), &keys, stay);
         }
         match place {
-            Place::Wait => self.hold(origin, view.to_owned(), &keys),
+            Place::Wait => self.hold(origin, view.to_owned(), &keys, stay),
             // The sender knows a newer topology: this node is about to learn that it is the owner, or of a third one.
             Place::Peer(_) | Place::Several if request.version > self.version() => {
-                self.hold_for_peer(origin, view.to_owned(), &keys, request.version);
+                self.hold(origin, view.to_owned(), &keys, stay.by(request.version));
             }
             Place::Peer(_) | Place::Several => self.answer_not_primary(origin),
             Place::Here => {
                 let mut reply = commands::Reply::new(resp);
-                let stay = self.new_stay();
                 match self.execute(&view, &keys, Some((origin, stay)), &mut reply) {
                     Executed::Waits => {}
-                    Executed::NotServing => self.hold(origin, view.to_owned(), &keys),
+                    Executed::NotServing => self.hold(origin, view.to_owned(), &keys, stay),
                     Executed::Done(written) => {
                         let bytes = reply.into_bytes();
                         let answer = frame::Answer::Reply { written, bytes: &bytes };

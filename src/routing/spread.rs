@@ -7,7 +7,7 @@ use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
 use super::{Origin, Place, Request, Route, Router, frame::Written};
 use crate::{
-    commands::{CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED},
+    commands::{CommandError, Find, Gather, Reply, Spread, UNBALANCED},
     store::Key,
 };
 
@@ -49,7 +49,7 @@ impl Router {
             let error = CommandError::other("ERR too many requests over several nodes are under way");
             return self.fail(origin, &error);
         }
-        if matches!(request.command.run, Run::Blocking(_)) && request.waits {
+        if request.may_wait() {
             return self.await_any(origin, request);
         }
         match request.command.spread {
