@@ -436,6 +436,7 @@ impl EventLoop {
         let for_control = std::mem::take(&mut router.for_control);
         let for_later = std::mem::take(&mut router.for_later);
         let waiting = std::mem::take(&mut router.waiting);
+        let dead = std::mem::take(&mut router.dead);
         if !router.paused.is_empty() {
             self.pauses.notify_one();
         }
@@ -463,6 +464,9 @@ impl EventLoop {
         }
         for connection in waiting.iter().filter_map(|key| self.clients.borrow().get(key).cloned()) {
             connection.begin_to_wait();
+        }
+        for connection in dead.iter().filter_map(|key| self.peers.borrow().get(key).cloned()) {
+            connection.close();
         }
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();

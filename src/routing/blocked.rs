@@ -215,6 +215,7 @@ impl Router {
 
     /// The same for one by which a peer sends requests.
     pub fn forget_peer(&mut self, conn: ConnKey) {
+        self.callers.remove(&conn);
         for origin in self.parked_of(conn) {
             self.unpark(origin);
         }

@@ -32,6 +32,9 @@ const FAREWELL: u32 = u32::MAX;
 /// frames takes it for the reply to a request that it has not sent, and passes over it.
 const WAITING: u32 = u32::MAX - 1;
 
+/// The id of what is sent without wanting a reply: one that comes nevertheless is passed over, too.
+pub(super) const NO_REPLY: u32 = u32::MAX - 2;
+
 /// Positions in logs that a request has written up to.
 pub type Written = SmallVec<[(ShardId, Epoch, Offset); 1]>;
 

@@ -255,6 +255,8 @@ pub struct Router {
     pub for_later: Vec<(Origin, Later)>,
     /// Connections whose command has begun to wait for data.
     pub waiting: Vec<ConnKey>,
+    /// Connections by which nodes sent requests that have died: they are to be closed.
+    pub dead: Vec<ConnKey>,
     /// Connections that CLIENT PAUSE holds up.
     pub paused: Vec<ConnKey>,
     /// Which commands it holds up in this turn.
@@ -273,6 +275,10 @@ pub struct Router {
     pub over_limit: bool,
     evictor: Evictor,
     topology: Arc<Topology>,
+    /// Who sends requests by a connection, once that is known.
+    callers: HashMap<ConnKey, Member, FxBuildHasher>,
+    /// As whom this node sends requests.
+    known_as: Member,
     routes: Box<[Route]>,
     flights: Slab<Flight>,
     /// Requests that nobody can run at the moment, by the order in which they came.
@@ -315,6 +321,8 @@ impl Router {
         let mut router = Self {
             settings: node.config.load(),
             topology: node.topology.load_full(),
+            callers: HashMap::default(),
+            known_as: node.member(),
             routes: vec![Route::Nobody; usize::from(node.store.shards())].into(),
             now: Now::of(&*node.clock),
             node,
@@ -323,6 +331,7 @@ impl Router {
             for_control: Vec::new(),
             for_later: Vec::new(),
             waiting: Vec::new(),
+            dead: Vec::new(),
             paused: Vec::new(),
             pause: Pause::Nothing,
             stopwatch: Stopwatch::default(),
@@ -387,9 +396,11 @@ impl Router {
     pub fn refresh(&mut self) {
         let topology = self.node.topology.load_full();
         if topology.version > self.topology.version {
-            self.topology = topology;
+            let before = std::mem::replace(&mut self.topology, topology);
             self.lay_routes();
             self.drop_dead_links();
+            self.drop_dead_callers(&before);
+            self.introduce_anew();
             self.call_back_moved();
         }
         self.retry_held();

@@ -1,6 +1,6 @@
 //! Requests to and from other nodes.
 
-use ringfort_cluster::{Member, NodeId, Version};
+use ringfort_cluster::{Incarnation, Member, NodeId, Topology, Version};
 use ringfort_protocol::{Args, Limits, Parsed, Parser, Resp, encode_command};
 
 use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, blocked, frame};
@@ -17,6 +17,9 @@ pub(super) const QUEUE_LIMIT: usize = 256 << 20;
 /// How long a node that has left in order may take to answer what it was sent, in nanoseconds: longer than its loops
 /// take to end.
 const LEAVING_NS: u64 = 1_000_000_000;
+
+/// What a node sends to say who sends requests by a link: followed by its id and its incarnation. Without a reply.
+const CALLER: &[u8] = b"link.caller";
 
 /// The link of this loop to one peer: what is to be sent on it.
 #[derive(Debug)]
@@ -83,7 +86,59 @@ impl Router {
         let queue = &mut self.peers[usize::from(peer)];
         (queue.connected, queue.close, queue.leaving, queue.sent) = (true, false, None, 0);
         queue.out.clear();
+        self.introduce(peer);
         self.retry_held();
+    }
+
+    /// Tells a peer who sends it requests.
+    fn introduce(&mut self, peer: PeerIndex) {
+        let Member { node, incarnation } = self.known_as;
+        let incarnation = incarnation.0.to_string();
+        let words = [CALLER, &node.0, incarnation.as_bytes()];
+        self.peers[usize::from(peer)].put_words(
+            frame::NO_REPLY,
+            self.topology.version,
+            Resp::default(),
+            words,
+        );
+    }
+
+    /// Tells all peers if this node has begun another life.
+    pub(super) fn introduce_anew(&mut self) {
+        let member = self.node.member();
+        if std::mem::replace(&mut self.known_as, member) == member {
+            return;
+        }
+        for peer in 0..self.peers.len() {
+            if self.peers[peer].connected {
+                self.introduce(peer as PeerIndex);
+            }
+        }
+    }
+
+    /// A peer has told who it is.
+    fn note_caller(&mut self, conn: ConnKey, args: Args<'_>) {
+        let node = args.get(1).and_then(|node| node.try_into().ok()).map(NodeId);
+        let incarnation = args.get(2).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+        if let (Some(node), Some(incarnation)) = (node, incarnation) {
+            self.callers.insert(conn, Member { node, incarnation: Incarnation(incarnation) });
+        }
+    }
+
+    /// Forgets the requests of nodes that have died since the topology `before`: nothing is to be taken out for their
+    /// clients any more, though their connections may not have broken yet. A node that leaves in order is owed answers,
+    /// and ends its connections itself.
+    pub(super) fn drop_dead_callers(&mut self, before: &Topology) {
+        let leaves = |node: &NodeId| self.topology.nodes.get(node).is_none_or(|node| node.leaving);
+        let has_died = |caller: &Member| {
+            before.is_alive(*caller) && !self.topology.is_alive(*caller) && !leaves(&caller.node)
+        };
+        let dead: Vec<ConnKey> =
+            self.callers.iter().filter(|(_, caller)| has_died(caller)).map(|(conn, _)| *conn).collect();
+        for conn in dead {
+            self.forget_peer(conn);
+            self.dead.push(conn);
+        }
     }
 
     /// The link to a peer is down. What was not sent waits for the next owner, and so do reads, and what waited at the
@@ -217,6 +272,9 @@ impl Router {
         }
         if args.at(0) == blocked::CANCEL {
             return self.cancel_for_peer(origin, args);
+        }
+        if args.at(0) == CALLER {
+            return self.note_caller(conn, args);
         }
         let command = match commands::resolve_for_peer(args) {
             Ok(command) => command,

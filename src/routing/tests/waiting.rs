@@ -68,6 +68,16 @@ impl Cluster {
         self.break_link(from, to);
     }
 
+    /// What a node has come to know of another one that is gone: it has died, or left in order.
+    fn declare_gone(&mut self, at: usize, gone: usize, leaving: bool) {
+        let mut agreed = topology(self.routers.len(), 2, |_| Some(at));
+        let entry = agreed.nodes.get_mut(&id(gone)).unwrap();
+        (entry.state, entry.leaving) = (NodeState::Dead, leaving);
+        roles::adopt(&self.routers[at].node, &agreed);
+        self.routers[at].node.topology.store(Arc::new(agreed));
+        self.routers[at].refresh();
+    }
+
     fn hang_up(&mut self, client: usize) {
         self.routers[self.homes[client]].forget(client as u64 + 1);
         self.settle();
@@ -286,6 +296,31 @@ fn a_try_that_nobody_can_run_does_not_outlast_other_requests() {
     cluster.pass(1);
     assert!(cluster.replies(clients[0]).starts_with("-CLUSTERDOWN "));
     assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn nothing_is_taken_out_for_clients_of_a_node_that_has_died() {
+    for leaving in [false, true] {
+        let (mut cluster, clients) = waiting(1);
+        let key = key_of(1, 0);
+        cluster.feed_and_settle(clients[0], &format!("blpop {key} 0"));
+        // Nothing has come by the connection yet that says so.
+        cluster.declare_gone(1, 0, leaving);
+        assert_eq!(cluster.routers[1].dead.is_empty(), leaving);
+        assert_eq!(cluster.run(1, &format!("rpush {key} v")), ":1 ");
+        assert_eq!(cluster.run(1, &format!("llen {key}")), if leaving { ":0 " } else { ":1 " });
+    }
+}
+
+#[test]
+fn a_node_that_begins_another_life_is_known_by_that_to_those_that_it_asks() {
+    let mut cluster = Cluster::new(2);
+    let incarnation = |cluster: &Cluster| cluster.routers[1].callers[&100].incarnation.0;
+    assert_eq!(incarnation(&cluster), 1);
+    cluster.routers[0].node.incarnation.store(2, Ordering::Relaxed);
+    cluster.agree(2, |_| None);
+    cluster.settle();
+    assert_eq!(incarnation(&cluster), 2);
 }
 
 #[test]
