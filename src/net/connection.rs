@@ -133,12 +133,7 @@ impl Connection {
 
     /// The node stops: the connection ends when its client has the replies to all that was run or sent on for it.
     pub(super) fn wind_down(&self) {
-        let mut session = self.session.borrow_mut();
-        if session.waits_for_data() {
-            // It is owed nothing yet.
-            self.shared.kill();
-        }
-        session.client.closing = true;
+        self.session.borrow_mut().client.closing = true;
         self.resume.notify_one();
     }
 

@@ -179,7 +179,7 @@ impl EventLoop {
 
     /// Serves until the node is to end, and then ends in order: nobody who was answered is cut off before he has read
     /// it, and no peer is left with a request of which it does not know what has become.
-    async fn end(&self, mut phase: watch::Receiver<Phase>, retired: mpsc::UnboundedSender<()>) {
+    async fn end(self: &Rc<Self>, mut phase: watch::Receiver<Phase>, retired: mpsc::UnboundedSender<()>) {
         // The sender is dropped only with the process.
         let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
         // What was run in an earlier turn: in this one nothing is, since the lease was given up before.
@@ -188,6 +188,10 @@ impl EventLoop {
         let _ = retired.send(());
         let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
         self.clients.borrow().values().for_each(|client| client.wind_down());
+        self.with_router(|router| {
+            router.turn();
+            router.end_all_waits();
+        });
         let version = self.router.borrow().version();
         for peer in self.peers.borrow().values() {
             peer.say_farewell(version);

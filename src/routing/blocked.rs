@@ -37,6 +37,8 @@ pub(super) enum Ending {
     TimedOut,
     /// By CLIENT UNBLOCK … ERROR.
     Unblocked,
+    /// The node of the client stops.
+    Stopped,
 }
 
 impl Ending {
@@ -47,6 +49,7 @@ impl Ending {
         match self {
             Self::TimedOut => out.null_array(),
             Self::Unblocked => fail("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+            Self::Stopped => fail("UNBLOCKED The node stops, and nothing was taken out"),
         }
         out.into_bytes()
     }
@@ -56,12 +59,14 @@ impl Ending {
         match self {
             Self::TimedOut => b"TIMEOUT",
             Self::Unblocked => b"ERROR",
+            Self::Stopped => b"STOP",
         }
     }
 
     /// What has no name here ends as if its time were over.
     fn from_word(word: Option<&[u8]>) -> Self {
-        if word == Some(Self::Unblocked.word()) { Self::Unblocked } else { Self::TimedOut }
+        let known = [Self::Unblocked, Self::Stopped].into_iter().find(|ending| Some(ending.word()) == word);
+        known.unwrap_or(Self::TimedOut)
     }
 }
 
@@ -147,6 +152,12 @@ impl Router {
             Unblock::Error => Ending::Unblocked,
         };
         self.end_wait(conn, ending);
+    }
+
+    /// Ends all waits of clients: the node stops. Those at peers end when these have answered.
+    pub fn end_all_waits(&mut self) {
+        let waiting: Vec<ConnKey> = self.blocked.keys().copied().collect();
+        waiting.into_iter().for_each(|conn| self.end_wait(conn, Ending::Stopped));
     }
 
     fn end_wait(&mut self, conn: ConnKey, ending: Ending) {

@@ -1,5 +1,6 @@
 """Clients wait for data through one node, while others push, die, are drained and go."""
 import contextlib
+import signal
 
 import pytest
 
@@ -123,6 +124,18 @@ def test_nothing_is_taken_out_for_a_client_that_has_gone(empty, wait):
         empty.cluster.until("those who were killed are forgotten", lambda: blocked(node) == 0)
         assert [connection("RPUSH", key, "v") for key in keys] == [1] * COUNT
         assert [connection("LLEN", key) for key in keys] == [1] * COUNT
+
+
+def test_who_waits_through_a_node_that_stops_is_told_so_and_nothing_is_taken_out(cluster, wait):
+    stays, leaves, _ = cluster.nodes
+    expected = pops("stopped")
+    clients = wait(cluster, leaves, [command for command, _, _ in expected])
+    leaves.signal(signal.SIGTERM)
+    assert [str(reply).split()[0] for reply in replies(clients)] == ["UNBLOCKED"] * len(expected)
+    assert leaves.wait() == 0
+    push(stays, expected)
+    with stays.connect() as connection:
+        assert [connection("LLEN", key) for _, key, _ in expected] == [1] * len(expected)
 
 
 def ahead(client, commands):

@@ -299,6 +299,24 @@ fn a_try_that_nobody_can_run_does_not_outlast_other_requests() {
 }
 
 #[test]
+fn a_node_that_stops_ends_the_waits_of_its_clients() {
+    let (here, there, nobody) = (key_of(0, 0), key_of(1, 0), key_of(2, 0));
+    for keys in [here.clone(), there.clone(), format!("{here} {there}"), nobody] {
+        let (mut cluster, clients) = waiting(1);
+        cluster.agree(2, |shard| (shard != 2).then_some(usize::from(shard) % 2));
+        cluster.feed_and_settle(clients[0], &format!("blpop {keys} 0"));
+        cluster.routers[0].end_all_waits();
+        cluster.settle();
+        assert!(cluster.replies(clients[0]).starts_with("-UNBLOCKED The node stops"), "{keys}");
+        for key in [&here, &there] {
+            assert_eq!(cluster.run(1, &format!("rpush {key} v")), ":1 ");
+            assert_eq!(cluster.run(1, &format!("llen {key}")), ":1 ");
+        }
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
 fn nothing_is_taken_out_for_clients_of_a_node_that_has_died() {
     for leaving in [false, true] {
         let (mut cluster, clients) = waiting(1);
