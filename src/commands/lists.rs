@@ -8,8 +8,6 @@ pub(super) mod edit;
 mod ends;
 mod inside;
 
-use ringfort_protocol::Args;
-
 use super::{Command, CommandError, Limits, Reply, parse};
 use crate::store::{
     Value,
@@ -61,18 +59,6 @@ fn end(arg: &[u8]) -> Result<End, CommandError> {
     } else {
         Err(CommandError::Syntax)
     }
-}
-
-/// Where a command finds its keys behind their number at argument `at`, what follows them, and how many there are.
-fn numbered_keys(args: Args<'_>, at: usize) -> Result<(usize, Args<'_>), CommandError> {
-    let count = parse::positive(args.at(at)).unwrap_or(0);
-    if count == 0 {
-        return Err(CommandError::other("ERR numkeys should be greater than 0"));
-    }
-    if count >= args.len() - at {
-        return Err(CommandError::Syntax);
-    }
-    Ok((count, args.slice(at + 1 + count..)))
 }
 
 /// Writes `count` elements from an end on.

@@ -403,18 +403,17 @@ pub struct Blocking {
     pub lasting: fn(&Cx<'_>, Args<'_>) -> Option<OwnedArgs>,
 }
 
-impl Blocking {
-    /// A command that takes from keys with values of one type, and means the same whenever it is run.
-    pub const fn on(
+impl Run {
+    /// Of a command that takes from keys with values of one type, and means the same whenever it is run.
+    pub const fn waiting_for(
         kind: Kind,
         handler: Handler,
         timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>,
     ) -> Self {
-        Self { handler, again: handler, kind: Some(kind), timeout, lasting: |_, _| None }
+        let lasting = |_: &Cx<'_>, _: Args<'_>| None;
+        Self::Blocking(Blocking { handler, again: handler, kind: Some(kind), timeout, lasting })
     }
-}
 
-impl Run {
     /// What it runs with the shards of its keys locked.
     pub fn handler(&self) -> Option<Handler> {
         match self {

@@ -52,6 +52,42 @@ pub fn timeout(arg: &[u8]) -> Result<u64, CommandError> {
     Ok(millis as u64)
 }
 
+/// The same, as the last argument of a command that always waits.
+pub fn last_timeout(args: Args<'_>) -> Result<Option<u64>, CommandError> {
+    timeout(args.at(args.len() - 1)).map(Some)
+}
+
+/// Where a command finds its keys behind their number at argument `at`, what follows them, and how many there are.
+pub fn numbered_keys(args: Args<'_>, at: usize) -> Result<(usize, Args<'_>), CommandError> {
+    let count = positive(args.at(at)).unwrap_or(0);
+    if count == 0 {
+        return Err(CommandError::other("ERR numkeys should be greater than 0"));
+    }
+    if count >= args.len() - at {
+        return Err(CommandError::Syntax);
+    }
+    Ok((count, args.slice(at + 1 + count..)))
+}
+
+/// Reads `[COUNT count]`, 1 by default, and nothing else.
+pub fn count_alone(args: Args<'_>) -> Result<usize, CommandError> {
+    let mut count = None;
+    let mut rest = args.iter();
+    while let Some(option) = rest.next() {
+        match (is(option, "COUNT"), count, rest.next()) {
+            (true, None, Some(number)) => {
+                let number = positive(number).unwrap_or(0);
+                if number == 0 {
+                    return Err(CommandError::other("ERR count should be greater than 0"));
+                }
+                count = Some(number);
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+    }
+    Ok(count.unwrap_or(1))
+}
+
 /// How a command tells when a key shall expire: in which unit, and counted from when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {

@@ -43,9 +43,6 @@ const PROTECTED: &str = "DENIED This node is in protected mode: it has no passwo
     CONFIG SET requirepass from its own machine). Or, where nobody but those who may reaches its port, switch the mode \
     off: CONFIG SET protected-mode no from its own machine, and protected-mode no in its configuration";
 
-/// A client whose command waits for data may send so many bytes of what comes next before it is not read from.
-const AHEAD_LIMIT: usize = 1 << 20;
-
 /// A connection with more bytes than this to send is not read from.
 const UNSENT_LIMIT: usize = 1 << 20;
 
@@ -136,12 +133,7 @@ impl Connection {
 
     /// The node stops: the connection ends when its client has the replies to all that was run or sent on for it.
     pub(super) fn wind_down(&self) {
-        let mut session = self.session.borrow_mut();
-        if session.waits_for_data() {
-            // It is owed nothing yet.
-            self.shared.kill();
-        }
-        session.client.closing = true;
+        self.session.borrow_mut().client.closing = true;
         self.resume.notify_one();
     }
 
@@ -235,6 +227,12 @@ impl Connection {
                 }
             }
             self.shared.input.store(input.len(), Ordering::Relaxed);
+            if session.waits_for_data() && input.len() > router.settings.protocol.frame {
+                // Not to be read from any more, it could go without being noticed.
+                let (client, bytes) = (self.shared.peer, input.len());
+                tracing::warn!(%client, bytes, "closed: it sent too much while its command waits for data");
+                self.shared.kill();
+            }
             // It stays set for those who were served by what ran.
             self.ran_here.set(self.ran_here.get() | router.ran);
             // A completion may be for this very session, which is in use until here.
@@ -246,8 +244,7 @@ impl Connection {
 
     fn wants_input(&self) -> bool {
         let session = self.session.borrow();
-        let reads_ahead = session.waits_for_data() && self.input.borrow().len() < AHEAD_LIMIT;
-        (session.may_go_on() || reads_ahead) && self.unsent_bytes() < UNSENT_LIMIT
+        (session.may_go_on() || session.waits_for_data()) && self.unsent_bytes() < UNSENT_LIMIT
     }
 }
 

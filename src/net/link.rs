@@ -173,6 +173,12 @@ impl PeerConnection {
         frame::put_farewell(&mut self.out.borrow_mut(), version);
     }
 
+    /// Ends the connection: the node that sends requests by it has died.
+    pub(super) fn close(&self) {
+        self.lost.set(true);
+        self.wake.notify_one();
+    }
+
     /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the connection
     /// ends, and the other node tells its clients what that means for them.
     pub(super) fn flush(&self, serves: bool) {

@@ -179,7 +179,7 @@ impl EventLoop {
 
     /// Serves until the node is to end, and then ends in order: nobody who was answered is cut off before he has read
     /// it, and no peer is left with a request of which it does not know what has become.
-    async fn end(&self, mut phase: watch::Receiver<Phase>, retired: mpsc::UnboundedSender<()>) {
+    async fn end(self: &Rc<Self>, mut phase: watch::Receiver<Phase>, retired: mpsc::UnboundedSender<()>) {
         // The sender is dropped only with the process.
         let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
         // What was run in an earlier turn: in this one nothing is, since the lease was given up before.
@@ -188,6 +188,10 @@ impl EventLoop {
         let _ = retired.send(());
         let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
         self.clients.borrow().values().for_each(|client| client.wind_down());
+        self.with_router(|router| {
+            router.turn();
+            router.end_all_waits();
+        });
         let version = self.router.borrow().version();
         for peer in self.peers.borrow().values() {
             peer.say_farewell(version);
@@ -436,6 +440,7 @@ impl EventLoop {
         let for_control = std::mem::take(&mut router.for_control);
         let for_later = std::mem::take(&mut router.for_later);
         let waiting = std::mem::take(&mut router.waiting);
+        let dead = std::mem::take(&mut router.dead);
         if !router.paused.is_empty() {
             self.pauses.notify_one();
         }
@@ -463,6 +468,9 @@ impl EventLoop {
         }
         for connection in waiting.iter().filter_map(|key| self.clients.borrow().get(key).cloned()) {
             connection.begin_to_wait();
+        }
+        for connection in dead.iter().filter_map(|key| self.peers.borrow().get(key).cloned()) {
+            connection.close();
         }
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();

@@ -41,9 +41,19 @@ enum Stage {
     Watch {
         parts: usize,
         open: usize,
+        /// One has said something, or the wait is to end: the others were told to forget it.
+        closing: bool,
         /// What makes all end.
         error: Option<Vec<u8>>,
     },
+}
+
+impl Awaiting {
+    /// How its parts are to end that have not ended yet, if they are to.
+    pub(super) fn ending_of_parts(&self) -> Option<Ending> {
+        let closing = matches!(self.stage, Stage::Watch { closing: true, .. });
+        self.ending.or(closing.then_some(Ending::TimedOut))
+    }
 }
 
 impl Router {
@@ -114,10 +124,10 @@ impl Router {
         let (db, resp, silent) = (request.db, request.resp, request.silent);
         let awaiting = &mut self.awaits[job];
         awaiting.waited = true;
-        if let Origin::Client { conn, .. } = awaiting.asked.origin {
-            self.waiting.push(conn);
-        }
-        awaiting.stage = Stage::Watch { parts: groups.len(), open: groups.len(), error: None };
+        let origin = awaiting.asked.origin;
+        let (parts, open) = (groups.len(), groups.len());
+        awaiting.stage = Stage::Watch { parts, open, closing: false, error: None };
+        self.tell_that_it_waits(origin, None);
         // None may end the wait of the others before these are sent.
         let was_busy = std::mem::replace(&mut self.ended.busy, true);
         for (part, (route, args)) in groups.iter().enumerate() {
@@ -149,27 +159,24 @@ impl Router {
                 }
             }
             Stage::Try(_) => self.finish(job, Ok(reply)),
-            Stage::Watch { parts, open, error } => {
+            Stage::Watch { parts, open, closing, error } => {
                 *open -= 1;
                 if reply.starts_with(b"-") {
                     *error = Some(reply);
                 }
-                let (parts, open, error) = (*parts, *open, error.take());
-                match (open, ending, error) {
-                    (0, Some(ending), _) => self.end_awaiting(job, ending),
-                    (0, None, Some(error)) => self.finish(job, Ok(error)),
-                    (0, None, None) => {
+                if *open > 0 {
+                    let (parts, was_closing) = (*parts, std::mem::replace(closing, true));
+                    if !was_closing {
+                        self.cancel_parts(job, (0..parts).filter(|other| *other != part));
+                    }
+                    return;
+                }
+                match (ending, error.take()) {
+                    (Some(ending), _) => self.end_awaiting(job, ending),
+                    (None, Some(error)) => self.finish(job, Ok(error)),
+                    (None, None) => {
                         awaiting.stage = Stage::Try(0);
                         self.try_next(job);
-                    }
-                    (_, _, error) => {
-                        if let Some(Awaiting { stage: Stage::Watch { error: kept, .. }, .. }) =
-                            self.awaits.get_mut(job)
-                        {
-                            *kept = error;
-                        }
-                        let others = (0..parts).filter(|other| *other != part);
-                        others.for_each(|part| self.cancel(Origin::Watch { job, part }, Ending::TimedOut));
                     }
                 }
             }
@@ -180,8 +187,19 @@ impl Router {
     pub(super) fn end_job_wait(&mut self, job: usize, ending: Ending) {
         let Some(awaiting) = self.awaits.get_mut(job) else { return };
         awaiting.ending = Some(ending);
-        let parts = if let Stage::Watch { parts, .. } = awaiting.stage { parts } else { 1 };
-        (0..parts).for_each(|part| self.cancel(Origin::Watch { job, part }, Ending::TimedOut));
+        match &mut awaiting.stage {
+            Stage::Try(_) => self.cancel_parts(job, 0..1),
+            Stage::Watch { closing: true, .. } => {}
+            Stage::Watch { parts, closing, .. } => {
+                *closing = true;
+                let parts = *parts;
+                self.cancel_parts(job, 0..parts);
+            }
+        }
+    }
+
+    fn cancel_parts(&mut self, job: usize, parts: impl Iterator<Item = usize>) {
+        parts.for_each(|part| self.cancel(Origin::Watch { job, part }, Ending::TimedOut));
     }
 
     fn end_awaiting(&mut self, job: usize, ending: Ending) {

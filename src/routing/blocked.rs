@@ -7,7 +7,9 @@
 
 use ringfort_protocol::{Args, Resp, encode_command};
 
-use super::{ConnKey, Hole, Origin, Place, Request, Router, frame, frame::Written};
+use super::{
+    ConnKey, Hole, Origin, PeerCompletion, Request, Router, awaiting::Awaiting, frame, frame::Written,
+};
 use crate::{
     clients::Unblock,
     commands::{CommandError, Reply, Run},
@@ -44,25 +46,42 @@ pub(super) enum Ending {
     TimedOut,
     /// By CLIENT UNBLOCK … ERROR.
     Unblocked,
+    /// The node of the client stops.
+    Stopped,
 }
 
 impl Ending {
     /// What the client reads.
     pub(super) fn reply(self, resp: Resp) -> Vec<u8> {
         let mut out = Reply::new(resp);
+        let mut fail = |text| out.error(&CommandError::other(text));
         match self {
             Self::TimedOut => out.null_array(),
-            Self::Unblocked => {
-                out.error(&CommandError::other("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
-            }
+            Self::Unblocked => fail("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+            Self::Stopped => fail("UNBLOCKED The node stops, and nothing was taken out"),
         }
         out.into_bytes()
+    }
+
+    /// Its name among nodes.
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::TimedOut => b"TIMEOUT",
+            Self::Unblocked => b"ERROR",
+            Self::Stopped => b"STOP",
+        }
+    }
+
+    /// What has no name here ends as if its time were over.
+    fn from_word(word: Option<&[u8]>) -> Self {
+        let known = [Self::Unblocked, Self::Stopped].into_iter().find(|ending| Some(ending.word()) == word);
+        known.unwrap_or(Self::TimedOut)
     }
 }
 
 /// How it is with a request that may wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wait {
+pub(super) enum Fate {
     /// It goes on, or it is none.
     GoesOn,
     /// It is to end.
@@ -71,7 +90,7 @@ pub(super) enum Wait {
     Gone,
 }
 
-impl Wait {
+impl Fate {
     /// The reply that ends it.
     pub(super) fn reply(self, resp: Resp) -> Option<Vec<u8>> {
         match self {
@@ -84,7 +103,7 @@ impl Wait {
 
 impl Router {
     /// Notes until when a client's command waits that has just come.
-    pub(super) fn begin_to_wait(&mut self, origin: Origin, request: &Request<'_>, place: Place) {
+    pub(super) fn note_deadline(&mut self, origin: Origin, request: &Request<'_>) {
         let (Run::Blocking(blocking), true) = (request.command.run, request.waits) else { return };
         let Origin::Client { conn, hole } = origin else { return };
         // A time that makes no sense is refused by the command.
@@ -92,9 +111,22 @@ impl Router {
         let until = (millis > 0).then(|| self.now.boot.saturating_add(millis.saturating_mul(1_000_000)));
         self.deadlines.extend(until.map(|until| (until, conn)));
         self.blocked.insert(conn, Blocked { hole, until, ending: None, several: None });
-        // Of several nodes, it first tries all.
-        if place != Place::Several {
-            self.waiting.push(conn);
+    }
+
+    /// A request has begun to wait, for data or for its shard: whoever asked is told.
+    /// `lasting`: its arguments from now on, if these are others.
+    pub(super) fn tell_that_it_waits(&mut self, origin: Origin, lasting: Option<Args<'_>>) {
+        match origin {
+            Origin::Client { conn, .. } => self.waiting.push(conn),
+            Origin::Peer { conn, id } => {
+                let (mut frame, mut command) = (Vec::new(), Vec::new());
+                lasting.inspect(|args| encode_command(&mut command, args.iter()));
+                let answer = frame::Answer::Waits(&command);
+                frame::put_reply(&mut frame, &frame::PeerReply { id, answer });
+                self.peer_completions.push(PeerCompletion { conn, frame });
+            }
+            // Its job tells when all of it waits.
+            Origin::Part { .. } | Origin::Step(_) | Origin::Watch { .. } => {}
         }
     }
 
@@ -134,6 +166,12 @@ impl Router {
         self.end_wait(conn, ending);
     }
 
+    /// Ends all waits of clients: the node stops. Those at peers end when these have answered.
+    pub fn end_all_waits(&mut self) {
+        let waiting: Vec<ConnKey> = self.blocked.keys().copied().collect();
+        waiting.into_iter().for_each(|conn| self.end_wait(conn, Ending::Stopped));
+    }
+
     fn end_wait(&mut self, conn: ConnKey, ending: Ending) {
         let Some(blocked) = self.blocked.get_mut(&conn) else { return };
         if let Some(until) = blocked.until.take() {
@@ -169,48 +207,30 @@ impl Router {
         if !queue.connected {
             return;
         }
-        let mut command = Vec::new();
-        let how: &[u8] = match ending {
-            Ending::TimedOut => b"TIMEOUT",
-            Ending::Unblocked => b"ERROR",
-        };
-        encode_command(&mut command, [CANCEL, how].into_iter());
-        let frame = frame::PeerRequest {
-            id: flight as u32,
-            version: self.topology.version,
-            db: 0,
-            resp: sent.request.resp,
-            silent: false,
-            waits: false,
-            command: &command,
-        };
-        frame::put_request(&mut queue.out, &frame);
+        queue.put_words(flight as u32, self.topology.version, sent.request.resp, [CANCEL, ending.word()]);
     }
 
     /// A peer ends the wait of a request that it has sent.
     pub(super) fn cancel_for_peer(&mut self, origin: Origin, args: Args<'_>) {
-        let ending = if args.get(1) == Some(b"ERROR") { Ending::Unblocked } else { Ending::TimedOut };
-        self.cancel(origin, ending);
+        self.cancel(origin, Ending::from_word(args.get(1)));
     }
 
     /// How it is with the wait that a request belongs to.
-    pub(super) fn wait_of(&self, origin: Origin, request: &Request<'_>) -> Wait {
+    pub(super) fn fate_of(&self, origin: Origin, request: &Request<'_>) -> Fate {
         let ending = match origin {
-            Origin::Client { conn, .. }
-                if request.waits && matches!(request.command.run, Run::Blocking(_)) =>
-            {
+            Origin::Client { conn, .. } if request.may_wait() => {
                 self.blocked.get(&conn).map(|blocked| blocked.ending)
             }
-            Origin::Watch { job, .. } => self.awaits.get(job).map(|awaiting| awaiting.ending),
-            Origin::Part { gather, .. } if request.waits => {
+            Origin::Watch { job, .. } => self.awaits.get(job).map(Awaiting::ending_of_parts),
+            Origin::Part { gather, .. } if request.may_wait() => {
                 self.gathers.get(gather).map(|gathering| gathering.ending)
             }
-            _ => return Wait::GoesOn,
+            _ => return Fate::GoesOn,
         };
         match ending {
-            None => Wait::Gone,
-            Some(None) => Wait::GoesOn,
-            Some(Some(ending)) => Wait::Over(ending),
+            None => Fate::Gone,
+            Some(None) => Fate::GoesOn,
+            Some(Some(ending)) => Fate::Over(ending),
         }
     }
 
@@ -222,6 +242,7 @@ impl Router {
 
     /// The same for one by which a peer sends requests.
     pub fn forget_peer(&mut self, conn: ConnKey) {
+        self.callers.remove(&conn);
         for origin in self.parked_of(conn) {
             self.unpark(origin);
         }

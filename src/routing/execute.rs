@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ringfort_cluster::{Offset, ShardId};
-use ringfort_protocol::{Args, OwnedArgs};
+use ringfort_protocol::Args;
 use smallvec::SmallVec;
 
 use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
@@ -156,10 +156,9 @@ impl Router {
         self.lookups.add(cx.db.lookups());
         if waits {
             out.rewind(mark);
-            let args = lasting.as_ref().map_or(request.args, OwnedArgs::as_args);
             // Under the locks: whoever changes a key after this finds it parked.
             if let Some((origin, stay)) = who
-                && let Err(error) = self.park(origin, &Request { args, ..*request }, stay, &mut guards)
+                && let Err(error) = self.park(origin, request, stay, lasting.as_ref(), &mut guards)
             {
                 out.error(&error);
                 waits = false;

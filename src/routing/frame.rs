@@ -28,6 +28,13 @@ const NOT_PRIMARY: u16 = u16::MAX;
 /// what it has not answered.
 const FAREWELL: u32 = u32::MAX;
 
+/// Stands for the id in a frame that says [`Answer::Waits`]; the request's own follows. A node that does not know such
+/// frames takes it for the reply to a request that it has not sent, and passes over it.
+const WAITING: u32 = u32::MAX - 1;
+
+/// The id of what is sent without wanting a reply: one that comes nevertheless is passed over, too.
+pub(super) const NO_REPLY: u32 = u32::MAX - 2;
+
 /// Positions in logs that a request has written up to.
 pub type Written = SmallVec<[(ShardId, Epoch, Offset); 1]>;
 
@@ -71,6 +78,9 @@ pub enum Answer<'a> {
     },
     /// Nothing was run: the node that was asked is not the primary, by this version of the topology.
     NotPrimary(Version),
+    /// Nothing was run yet: it waits at the owner, for data or for its shard, and its reply follows. Only of a request
+    /// that may wait for data is that said. The command that it is from now on; empty: as it was sent.
+    Waits(&'a [u8]),
 }
 
 /// Appends a request.
@@ -110,8 +120,14 @@ const TOO_LONG: &[u8] =
 pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&reply.id.to_le_bytes());
+    let id = if matches!(reply.answer, Answer::Waits(_)) { WAITING } else { reply.id };
+    out.extend_from_slice(&id.to_le_bytes());
     match &reply.answer {
+        Answer::Waits(command) => {
+            out.extend_from_slice(&0u16.to_le_bytes());
+            out.extend_from_slice(&reply.id.to_le_bytes());
+            out.extend_from_slice(command);
+        }
         Answer::NotPrimary(version) => {
             out.extend_from_slice(&NOT_PRIMARY.to_le_bytes());
             out.extend_from_slice(&version.0.to_le_bytes());
@@ -152,6 +168,10 @@ pub fn reply(body: &[u8]) -> Option<PeerReply<'_>> {
     if count == NOT_PRIMARY {
         let version = Version(u64::from_le_bytes(*rest.first_chunk()?));
         return Some(PeerReply { id, answer: Answer::NotPrimary(version) });
+    }
+    if id == WAITING {
+        let (id, command) = rest.split_first_chunk()?;
+        return Some(PeerReply { id: u32::from_le_bytes(*id), answer: Answer::Waits(command) });
     }
     let mut written = Written::new();
     for _ in 0..count {
@@ -205,6 +225,8 @@ mod tests {
         assert_eq!(request(&out[4..]), Some(sent));
         for answer in [
             Answer::NotPrimary(Version(5)),
+            Answer::Waits(b""),
+            Answer::Waits(b"*1\r\n$4\r\nPING\r\n"),
             Answer::Reply { written: Written::new(), bytes: b"+PONG\r\n" },
             Answer::Reply { written: [(ShardId(1), Epoch(2), Offset(3))].into_iter().collect(), bytes: b"" },
             Answer::Reply {

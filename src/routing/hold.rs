@@ -47,6 +47,11 @@ impl Stay {
     fn since(self) -> u64 {
         self.until - HOLD_NS
     }
+
+    /// Of a request that another node has sent by this version of the topology.
+    pub(super) fn by(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
 }
 
 impl Router {
@@ -56,24 +61,8 @@ impl Router {
         Stay { order: self.next_order, until: self.now.boot + HOLD_NS, version: Version(0) }
     }
 
-    /// Lets a request of another node wait, which that has sent by this version of the topology.
-    pub(super) fn hold_for_peer(
-        &mut self,
-        origin: Origin,
-        request: Owned,
-        keys: &[Key<'_>],
-        version: Version,
-    ) {
-        let stay = Stay { version, ..self.new_stay() };
-        self.hold_for(origin, request, keys, stay);
-    }
-
-    pub(super) fn hold(&mut self, origin: Origin, request: Owned, keys: &[Key<'_>]) {
-        let stay = self.new_stay();
-        self.hold_for(origin, request, keys, stay);
-    }
-
-    fn hold_for(&mut self, origin: Origin, request: Owned, keys: &[Key<'_>], stay: Stay) {
+    /// Lets a request wait that has just come, unless too many do.
+    pub(super) fn hold(&mut self, origin: Origin, request: Owned, keys: &[Key<'_>], stay: Stay) {
         let bytes: usize = request.args.capacity();
         if self.held.len() >= HELD_LIMIT || self.held_bytes + bytes > HELD_BYTES_LIMIT {
             let text = "CLUSTERDOWN Too many requests wait for shards without a primary";
@@ -81,20 +70,23 @@ impl Router {
         }
         self.track(origin, keys, None);
         self.node.stats.held.add(1);
+        if request.as_request().may_wait() {
+            self.tell_that_it_waits(origin, None);
+        }
         self.put_held(Held { origin, request, stay });
     }
 
     /// Puts a request into its place in the order in which they came.
     fn put_held(&mut self, held: Held) {
         self.held_bytes += held.request.args.capacity();
-        let at = self.held.partition_point(|other| other.stay.order < held.stay.order);
-        self.held.insert(at, held);
+        self.held.insert(held.stay.order, held);
     }
 
     /// Whether requests wait, for somebody to serve their shards or for replicas; or whether somebody who waits for data
     /// could not be served.
     pub fn has_waiting(&self) -> bool {
-        !self.held.is_empty() || self.waits_for_replicas() || !self.ready.is_empty()
+        let serves_later = !self.ready.is_empty() || !self.put_off.is_empty();
+        !self.held.is_empty() || self.waits_for_replicas() || serves_later
     }
 
     /// Number of requests that wait for somebody to serve their shards, and their bytes.
@@ -114,7 +106,8 @@ impl Router {
         if !self.is_cut_off() {
             return;
         }
-        for (_, flight) in &self.flights {
+        // Of what waits there for data, no answer is due.
+        for (_, flight) in self.flights.iter().filter(|(_, flight)| !flight.waits) {
             if self.now.boot.saturating_sub(flight.stay.since()) >= NO_LEASE_NS {
                 self.peers[usize::from(flight.peer)].close = true;
             }
@@ -128,9 +121,10 @@ impl Router {
 
     /// Tries all that wait once more, in their order.
     pub fn retry_held(&mut self) {
+        self.ready.extend(std::mem::take(&mut self.put_off));
         self.serve_ready();
         let mut passed_over = HashSet::default();
-        for held in std::mem::take(&mut self.held) {
+        for held in std::mem::take(&mut self.held).into_values() {
             self.held_bytes -= held.request.args.capacity();
             self.retry(held, &mut passed_over);
         }
@@ -142,8 +136,7 @@ impl Router {
         let view = request.as_request();
         self.untrack(origin, &view, false);
         let waiting = self.held.len();
-        let wait = self.wait_of(origin, &view);
-        if let Some(reply) = wait.reply(view.resp) {
+        if let Some(reply) = self.fate_of(origin, &view).reply(view.resp) {
             return self.complete(origin, reply, Written::new());
         }
         if self.is_cut_off() {
@@ -152,7 +145,7 @@ impl Router {
             return self.fail(origin, &CommandError::other(text));
         }
         // Who waits for data has a deadline of his own.
-        if self.now.boot >= stay.until && !view.waits {
+        if self.now.boot >= stay.until && !view.may_wait() {
             let text = "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long";
             return self.fail(origin, &CommandError::other(text));
         }
@@ -188,7 +181,7 @@ impl Router {
                     Executed::Waits => {}
                 }
             }
-            place => self.submit_again(origin, view, &keys, place, stay),
+            place => self.submit_with(origin, view, &keys, place, stay),
         }
         if self.held.len() > waiting
             && let Some(conn) = conn
@@ -199,11 +192,15 @@ impl Router {
 
     /// Takes a request out that waits, if it does.
     pub(super) fn take_held(&mut self, origin: Origin) -> Option<Owned> {
-        let at = self.held.iter().position(|held| held.origin == origin)?;
-        let held = self.held.remove(at)?;
+        let order = *self.held.iter().find(|(_, held)| held.origin == origin)?.0;
+        self.take_held_at(order).map(|held| held.request)
+    }
+
+    fn take_held_at(&mut self, order: u64) -> Option<Held> {
+        let held = self.held.remove(&order)?;
         self.held_bytes -= held.request.args.capacity();
-        self.untrack(origin, &held.request.as_request(), false);
-        Some(held.request)
+        self.untrack(held.origin, &held.request.as_request(), false);
+        Some(held)
     }
 
     fn is_ready(&self, peer: PeerIndex, door: Door) -> bool {
@@ -233,6 +230,9 @@ impl Router {
     pub(super) fn hold_flight(&mut self, flight: Flight) {
         let view = flight.request.as_request();
         self.untrack(flight.origin, &view, true);
+        if view.may_wait() {
+            self.tell_that_it_waits(flight.origin, None);
+        }
         let keys = self.keys(view.command, view.args);
         self.hold_until(flight.origin, view, &keys, flight.stay);
     }
@@ -241,13 +241,12 @@ impl Router {
     pub fn forget(&mut self, conn: ConnKey) {
         self.forget_wait(conn);
         let gone = CommandError::other("ERR the client has gone");
-        for held in std::mem::take(&mut self.held) {
-            if self.connection_of(held.origin) == Some(conn) {
-                self.held_bytes -= held.request.args.capacity();
-                self.untrack(held.origin, &held.request.as_request(), false);
+        let is_its = |held: &Held| self.connection_of(held.origin) == Some(conn);
+        let its: Vec<u64> =
+            self.held.iter().filter(|(_, held)| is_its(held)).map(|(order, _)| *order).collect();
+        for order in its {
+            if let Some(held) = self.take_held_at(order) {
                 self.fail(held.origin, &gone);
-            } else {
-                self.held.push_back(held);
             }
         }
         for wait in std::mem::take(&mut self.waits) {

@@ -7,7 +7,8 @@
 //!
 //! A request is run by [`execute`] under the locks of its shards, by nobody but the primary and only while it holds its
 //! lease. A request of several keys is [split](spread) over the nodes that own them, or takes several
-//! [steps]; one that waits for data is [parked](park), with those who [wait](blocked) looked after where they are. What promise 1 of the project means is decided here: a client may send any command to any node.
+//! [steps]; one that waits for data is [parked](park), with those who [wait](blocked) looked after where they are. What
+//! promise 1 of the project means is decided here: a client may send any command to any node.
 //!
 //! **Order.** Replies of a connection leave in the order of its requests (holes see to that). Requests of one
 //! connection for one shard are also *run* in their order: while one of them is under way elsewhere or waits, later
@@ -31,7 +32,7 @@ mod upkeep;
 mod wait;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -181,7 +182,17 @@ struct Flight {
     peer: PeerIndex,
     /// The position in the stream to the peer where its frame begins.
     at: u64,
+    /// The peer has said that it waits there.
+    waits: bool,
     stay: hold::Stay,
+}
+
+impl Flight {
+    /// Whether its effects would be unknown if the node that runs it died. What waits has not been run, as a rule; what
+    /// was taken out for it in the last moment is lost with its node.
+    fn may_have_written(&self) -> bool {
+        self.request.command.flags.has(Flags::WRITE) && !self.waits
+    }
 }
 
 /// A request that outlives the buffer that it came in.
@@ -205,6 +216,11 @@ impl Owned {
 }
 
 impl Request<'_> {
+    /// Whether it is to wait where there is nothing for it yet.
+    fn may_wait(&self) -> bool {
+        self.waits && matches!(self.command.run, Run::Blocking(_))
+    }
+
     fn to_owned(self) -> Owned {
         let Self { command, args, db, resp, silent, door, replica, waits } = self;
         Owned { command, args: args.into(), db, resp, silent, door, replica, waits }
@@ -240,6 +256,8 @@ pub struct Router {
     pub for_later: Vec<(Origin, Later)>,
     /// Connections whose command has begun to wait for data.
     pub waiting: Vec<ConnKey>,
+    /// Connections by which nodes sent requests that have died: they are to be closed.
+    pub dead: Vec<ConnKey>,
     /// Connections that CLIENT PAUSE holds up.
     pub paused: Vec<ConnKey>,
     /// Which commands it holds up in this turn.
@@ -258,9 +276,14 @@ pub struct Router {
     pub over_limit: bool,
     evictor: Evictor,
     topology: Arc<Topology>,
+    /// Who sends requests by a connection, once that is known.
+    callers: HashMap<ConnKey, Member, FxBuildHasher>,
+    /// As whom this node sends requests.
+    known_as: Member,
     routes: Box<[Route]>,
     flights: Slab<Flight>,
-    held: VecDeque<hold::Held>,
+    /// Requests that nobody can run at the moment, by the order in which they came.
+    held: BTreeMap<u64, hold::Held>,
     held_bytes: usize,
     /// Whether this node has had a lease since it started.
     had_lease: bool,
@@ -280,6 +303,8 @@ pub struct Router {
     parked: park::Parked,
     /// Keys that have changed, and whose waiters are to be served.
     ready: VecDeque<park::Ready>,
+    /// Those of them whose shards were not served: for another time.
+    put_off: BTreeSet<park::Ready>,
     serving: bool,
     blocked: HashMap<ConnKey, blocked::Blocked, FxBuildHasher>,
     deadlines: BTreeSet<(u64, ConnKey)>,
@@ -297,6 +322,8 @@ impl Router {
         let mut router = Self {
             settings: node.config.load(),
             topology: node.topology.load_full(),
+            callers: HashMap::default(),
+            known_as: node.member(),
             routes: vec![Route::Nobody; usize::from(node.store.shards())].into(),
             now: Now::of(&*node.clock),
             node,
@@ -305,6 +332,7 @@ impl Router {
             for_control: Vec::new(),
             for_later: Vec::new(),
             waiting: Vec::new(),
+            dead: Vec::new(),
             paused: Vec::new(),
             pause: Pause::Nothing,
             stopwatch: Stopwatch::default(),
@@ -315,7 +343,7 @@ impl Router {
             over_limit: false,
             evictor: Evictor::default(),
             flights: Slab::new(),
-            held: VecDeque::new(),
+            held: BTreeMap::new(),
             held_bytes: 0,
             had_lease: false,
             without_lease_since: None,
@@ -329,6 +357,7 @@ impl Router {
             index,
             parked: Default::default(),
             ready: VecDeque::new(),
+            put_off: BTreeSet::new(),
             serving: false,
             blocked: HashMap::default(),
             deadlines: BTreeSet::new(),
@@ -368,9 +397,11 @@ impl Router {
     pub fn refresh(&mut self) {
         let topology = self.node.topology.load_full();
         if topology.version > self.topology.version {
-            self.topology = topology;
+            let before = std::mem::replace(&mut self.topology, topology);
             self.lay_routes();
             self.drop_dead_links();
+            self.drop_dead_callers(&before);
+            self.introduce_anew();
             self.call_back_moved();
         }
         self.retry_held();
@@ -526,13 +557,13 @@ impl Router {
 
     /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
     pub fn submit(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], place: Place) {
-        self.begin_to_wait(origin, &request, place);
+        self.note_deadline(origin, &request);
         let stay = self.new_stay();
-        self.submit_again(origin, request, keys, place, stay);
+        self.submit_with(origin, request, keys, place, stay);
     }
 
-    /// The same for a request that has waited, or was sent, before.
-    fn submit_again(
+    /// The same for a request that has been in the router for some time, and keeps its place in the order.
+    fn submit_with(
         &mut self,
         origin: Origin,
         request: Request<'_>,
@@ -541,18 +572,18 @@ impl Router {
         stay: hold::Stay,
     ) {
         match place {
-            Place::Wait => self.hold(origin, request.to_owned(), keys),
+            Place::Wait => self.hold(origin, request.to_owned(), keys, stay),
             Place::Peer(peer) if request.door == Door::Cluster => self.answer_moved(origin, keys, peer),
             Place::Peer(peer) if self.peers[usize::from(peer)].connected => {
                 self.send(origin, request, keys, peer, stay);
             }
-            Place::Peer(_) => self.hold(origin, request.to_owned(), keys),
+            Place::Peer(_) => self.hold(origin, request.to_owned(), keys, stay),
             Place::Several => self.spread(origin, request, keys),
             Place::Here => {
                 let mut out = crate::commands::Reply::new(request.resp);
                 match self.execute(&request, keys, Some((origin, stay)), &mut out) {
                     Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
-                    Executed::NotServing => self.hold(origin, request.to_owned(), keys),
+                    Executed::NotServing => self.hold(origin, request.to_owned(), keys, stay),
                     Executed::Waits => {}
                 }
             }
@@ -593,7 +624,8 @@ impl Router {
         }
         self.track(origin, keys, Some(peer));
         let queue = &mut self.peers[usize::from(peer)];
-        let flight = Flight { origin, request: request.to_owned(), peer, at: queue.end(), stay };
+        let flight =
+            Flight { origin, request: request.to_owned(), peer, at: queue.end(), waits: false, stay };
         let id = self.flights.insert(flight);
         queue.put(id as u32, self.topology.version, &request);
         if request.waits {
@@ -674,11 +706,5 @@ impl Router {
     pub fn has_replica(&self, keys: &[Key<'_>]) -> bool {
         let shard = |key: &Key<'_>| self.node.store.lock(self.node.store.shard_of(key.slot)).core.role;
         keys.first().is_some_and(|key| shard(key) == Role::Replica)
-    }
-
-    /// Whether a command's effects would be unknown if the node that runs it died. Of one that waits, nothing has been
-    /// run yet, as a rule; what was taken out for it in the last moment is lost with its node.
-    fn may_have_written(command: &Command) -> bool {
-        command.flags.has(Flags::WRITE) && !matches!(command.run, Run::Blocking(_))
     }
 }

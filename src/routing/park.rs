@@ -17,6 +17,7 @@ use std::{
 };
 
 use ringfort_cluster::{Epoch, ShardId};
+use ringfort_protocol::OwnedArgs;
 use rustc_hash::FxBuildHasher;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::Notify;
@@ -73,7 +74,7 @@ pub(super) struct Parked {
 }
 
 /// A key that has changed, and that somebody waits for.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ready {
     pub(super) shard: ShardId,
     pub(super) key: ChangedKey,
@@ -117,6 +118,10 @@ impl Waiter {
         request.command.awaited(request.args).map(move |index| request.args.at(index))
     }
 
+    fn keys(&self, seed: u64) -> impl Iterator<Item = Key<'_>> {
+        self.names().map(move |name| Key::new(name, seed))
+    }
+
     fn bytes(&self) -> usize {
         let places: usize = self.names().map(|name| name.len() + PLACE_BYTES).sum();
         self.request.args.capacity() + places
@@ -128,12 +133,12 @@ impl Waiter {
     }
 
     /// The keys that it is run with when this one can be had.
-    fn keys_with<'a>(&'a self, ready: &'a [u8], seed: u64) -> Keys<'a> {
+    fn keys_with<'a>(&'a self, ready: Key<'a>, seed: u64) -> Keys<'a> {
         let request = self.request.as_request();
         let mut keys = Keys::new();
         for spec in request.command.keys {
             if spec.flags.has(KeyFlags::ACCESS) {
-                keys.push(Key::new(ready, seed));
+                keys.push(ready);
             } else {
                 keys.extend(spec.indices(request.args).map(|index| Key::new(request.args.at(index), seed)));
             }
@@ -143,15 +148,19 @@ impl Waiter {
 }
 
 impl Router {
-    /// Lets a request wait for its keys, whose shards are locked. Fails if too many do.
+    /// Lets a request wait for its keys, whose shards are locked, with other arguments if some are given. Fails if too
+    /// many wait.
     pub(super) fn park(
         &mut self,
         origin: Origin,
         request: &Request<'_>,
         stay: Stay,
+        lasting: Option<&OwnedArgs>,
         shards: &mut [MutexGuard<'_, Shard>],
     ) -> Result<(), CommandError> {
         let epoch = |shard: &MutexGuard<'_, Shard>| (shard.core.id, shard.core.epoch);
+        let lasting = lasting.map(OwnedArgs::as_args);
+        let request = &Request { args: lasting.unwrap_or(request.args), ..*request };
         let waiter = Arc::new(Waiter {
             id: self.parking.next.fetch_add(1, Ordering::Relaxed),
             home: self.index,
@@ -168,15 +177,16 @@ impl Router {
         ) else {
             return Err(CommandError::other("ERR too many clients wait for data"));
         };
-        for name in waiter.names() {
-            let shard = self.node.store.shard_of(Key::new(name, 0).slot);
+        for key in waiter.keys(self.node.store.hash_seed) {
+            let shard = self.node.store.shard_of(key.slot);
             if let Some(shard) = shards.iter_mut().find(|locked| locked.core.id == shard) {
-                shard.core.wait_for(request.db, name, blocking.kind, waiter.id);
+                shard.core.wait_for(request.db, key, blocking.kind, waiter.id);
             }
         }
         lock(&self.parking.waiters).insert(waiter.id, Arc::clone(&waiter));
         self.parked.bytes += bytes;
         self.parked.waiters.insert(origin, waiter);
+        self.tell_that_it_waits(origin, lasting);
         Ok(())
     }
 
@@ -205,9 +215,9 @@ impl Router {
     /// Takes one who does not wait any more out of the queues of his keys. No shard may be locked.
     fn leave(&self, waiter: &Waiter) {
         lock(&self.parking.waiters).remove(&waiter.id);
-        for name in waiter.names() {
-            let shard = self.node.store.shard_of(Key::new(name, 0).slot);
-            self.node.store.lock(shard).core.stop_waiting(waiter.request.db, name, waiter.id);
+        for key in waiter.keys(self.node.store.hash_seed) {
+            let shard = self.node.store.shard_of(key.slot);
+            self.node.store.lock(shard).core.stop_waiting(waiter.request.db, key, waiter.id);
         }
     }
 
@@ -233,12 +243,11 @@ impl Router {
     }
 
     /// Serves those who wait for keys that have changed, until nobody finds anything any more. It ends, since each who
-    /// is served does not wait any more.
+    /// is served does not wait any more. Where a shard is not served, that is put off until [`Router::retry_held`].
     pub(super) fn serve_ready(&mut self) {
         if std::mem::replace(&mut self.serving, true) {
             return;
         }
-        let mut put_off = Vec::new();
         while let Some(ready) = self.ready.pop_front() {
             let mut after = 0;
             loop {
@@ -246,38 +255,36 @@ impl Router {
                     Next::Tried(id) => after = id,
                     Next::Nobody => break,
                     Next::NotServing => {
-                        if !put_off.contains(&ready) {
-                            put_off.push(ready);
-                        }
+                        self.put_off.insert(ready);
                         break;
                     }
                 }
             }
         }
-        self.ready.extend(put_off);
         self.serving = false;
     }
 
     /// Runs the request of the first who waits for a key behind waiter `after`.
     fn serve_next(&mut self, ready: &Ready, after: WaiterId) -> Next {
         let (node, parking, settings) = (self.node.clone(), self.parking.clone(), self.settings.clone());
-        let (db, name, seed) = (ready.key.db, &*ready.key.name, node.store.hash_seed);
+        let (db, seed) = (ready.key.db, node.store.hash_seed);
+        let key = Key::new(&ready.key.name, seed);
         let mut ids: SmallVec<[ShardId; 2]> = smallvec![ready.shard];
         loop {
             let mut guards: SmallVec<[_; 2]> = ids.iter().map(|id| node.store.lock(*id)).collect();
-            let Some(core) = core_of(&mut guards, ready.shard).filter(|core| core.has_waiters(db, name))
+            let Some(core) = core_of(&mut guards, ready.shard).filter(|core| core.has_waiters(db, key))
             else {
                 return Next::Nobody;
             };
             if core.role != Role::Primary || !node.lease.holds(self.now.boot) {
                 return Next::NotServing;
             }
-            let kind = self.kind_of(&mut guards, db, Key::new(name, seed));
+            let kind = self.kind_of(&mut guards, db, key);
             let core = core_of(&mut guards, ready.shard);
-            let next = core.and_then(|core| core.next_waiter(db, name, kind, after));
+            let next = core.and_then(|core| core.next_waiter(db, key, kind, after));
             let Some(id) = next else { return Next::Nobody };
             let Some(waiter) = parking.get(id) else { return Next::Tried(id) };
-            let keys = waiter.keys_with(name, seed);
+            let keys = waiter.keys_with(key, seed);
             let mut needed: SmallVec<[ShardId; 2]> =
                 keys.iter().map(|key| node.store.shard_of(key.slot)).collect();
             needed.sort_unstable();

@@ -1,7 +1,7 @@
 //! Requests to and from other nodes.
 
-use ringfort_cluster::{Member, NodeId, Version};
-use ringfort_protocol::{Args, Limits, Parsed, Parser, encode_command};
+use ringfort_cluster::{Incarnation, Member, NodeId, Topology, Version};
+use ringfort_protocol::{Args, Limits, Parsed, Parser, Resp, Span, encode_command};
 
 use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, blocked, frame};
 use crate::{
@@ -17,6 +17,9 @@ pub(super) const QUEUE_LIMIT: usize = 256 << 20;
 /// How long a node that has left in order may take to answer what it was sent, in nanoseconds: longer than its loops
 /// take to end.
 const LEAVING_NS: u64 = 1_000_000_000;
+
+/// What a node sends to say who sends requests by a link: followed by its id and its incarnation. Without a reply.
+const CALLER: &[u8] = b"link.caller";
 
 /// The link of this loop to one peer: what is to be sent on it.
 #[derive(Debug)]
@@ -55,6 +58,21 @@ impl PeerQueue {
         frame::put_request(&mut self.out, &frame);
     }
 
+    /// Puts what nodes say to each other about requests, in words of their own.
+    pub(super) fn put_words<const N: usize>(
+        &mut self,
+        id: u32,
+        version: Version,
+        resp: Resp,
+        words: [&[u8]; N],
+    ) {
+        let mut command = Vec::new();
+        encode_command(&mut command, words.into_iter());
+        let frame =
+            frame::PeerRequest { id, version, db: 0, resp, silent: false, waits: false, command: &command };
+        frame::put_request(&mut self.out, &frame);
+    }
+
     /// The loop has sent so many bytes of [`PeerQueue::out`].
     pub fn sent(&mut self, bytes: usize) {
         self.out.drain(..bytes);
@@ -68,11 +86,63 @@ impl Router {
         let queue = &mut self.peers[usize::from(peer)];
         (queue.connected, queue.close, queue.leaving, queue.sent) = (true, false, None, 0);
         queue.out.clear();
+        self.introduce(peer);
         self.retry_held();
     }
 
-    /// The link to a peer is down. What was not sent waits for the next owner, and so do reads; of a write that was
-    /// sent nobody knows whether it was run.
+    /// Tells a peer who sends it requests.
+    fn introduce(&mut self, peer: PeerIndex) {
+        let Member { node, incarnation } = self.known_as;
+        let incarnation = incarnation.0.to_string();
+        let words = [CALLER, &node.0, incarnation.as_bytes()];
+        self.peers[usize::from(peer)].put_words(
+            frame::NO_REPLY,
+            self.topology.version,
+            Resp::default(),
+            words,
+        );
+    }
+
+    /// Tells all peers if this node has begun another life.
+    pub(super) fn introduce_anew(&mut self) {
+        let member = self.node.member();
+        if std::mem::replace(&mut self.known_as, member) == member {
+            return;
+        }
+        for peer in 0..self.peers.len() {
+            if self.peers[peer].connected {
+                self.introduce(peer as PeerIndex);
+            }
+        }
+    }
+
+    /// A peer has told who it is.
+    fn note_caller(&mut self, conn: ConnKey, args: Args<'_>) {
+        let node = args.get(1).and_then(|node| node.try_into().ok()).map(NodeId);
+        let incarnation = args.get(2).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+        if let (Some(node), Some(incarnation)) = (node, incarnation) {
+            self.callers.insert(conn, Member { node, incarnation: Incarnation(incarnation) });
+        }
+    }
+
+    /// Forgets the requests of nodes that have died since the topology `before`: nothing is to be taken out for their
+    /// clients any more, though their connections may not have broken yet. A node that leaves in order is owed answers,
+    /// and ends its connections itself.
+    pub(super) fn drop_dead_callers(&mut self, before: &Topology) {
+        let leaves = |node: &NodeId| self.topology.nodes.get(node).is_none_or(|node| node.leaving);
+        let has_died = |caller: &Member| {
+            before.is_alive(*caller) && !self.topology.is_alive(*caller) && !leaves(&caller.node)
+        };
+        let dead: Vec<ConnKey> =
+            self.callers.iter().filter(|(_, caller)| has_died(caller)).map(|(conn, _)| *conn).collect();
+        for conn in dead {
+            self.forget_peer(conn);
+            self.dead.push(conn);
+        }
+    }
+
+    /// The link to a peer is down. What was not sent waits for the next owner, and so do reads, and what waited at the
+    /// peer; of any other write that was sent nobody knows whether it was run.
     pub fn link_down(&mut self, peer: PeerIndex) {
         let queue = &mut self.peers[usize::from(peer)];
         (queue.connected, queue.close, queue.leaving) = (false, false, None);
@@ -82,7 +152,7 @@ impl Router {
             if matches!(flight.request.command.run, Run::Wait) {
                 // Whoever serves the shard next knows nothing of who had acknowledged what.
                 self.complete_count(flight.origin, 0);
-            } else if flight.at >= sent || !Self::may_have_written(flight.request.command) {
+            } else if flight.at >= sent || !flight.may_have_written() {
                 self.hold_flight(flight);
             } else {
                 let (node, command) = (self.peers[usize::from(peer)].node, flight.request.command.name);
@@ -154,21 +224,24 @@ impl Router {
         if reply.is_farewell() {
             return self.farewell(peer);
         }
-        let known = self.flights.get(reply.id as usize).is_some_and(|flight| flight.peer == peer);
-        if !known {
-            return;
-        }
-        let flight = self.flights.remove(reply.id as usize);
-        self.sent.remove(&flight.origin);
-        if self.peers[usize::from(peer)].leaving.is_some() {
-            self.drop_left_links();
-        }
+        let id = reply.id as usize;
+        let Some(flight) = self.flights.get_mut(id).filter(|flight| flight.peer == peer) else { return };
         match reply.answer {
+            frame::Answer::Waits(command) => {
+                flight.waits = true;
+                if let Some(lasting) = command_of(command, &mut Default::default()) {
+                    flight.request.args = lasting.into();
+                }
+                let origin = flight.origin;
+                self.tell_that_it_waits(origin, None);
+            }
             frame::Answer::Reply { written, bytes } => {
+                let flight = self.take_flight(id);
                 self.untrack(flight.origin, &flight.request.as_request(), true);
                 self.complete(flight.origin, bytes.to_vec(), written);
             }
             frame::Answer::NotPrimary(version) => {
+                let flight = self.take_flight(id);
                 self.hold_flight(flight);
                 if version < self.topology.version {
                     self.retry_held();
@@ -177,21 +250,32 @@ impl Router {
         }
     }
 
+    /// Takes a request back that a peer has answered.
+    fn take_flight(&mut self, id: usize) -> Flight {
+        let flight = self.flights.remove(id);
+        self.sent.remove(&flight.origin);
+        if self.peers[usize::from(flight.peer)].leaving.is_some() {
+            self.drop_left_links();
+        }
+        flight
+    }
+
     /// A request frame came from a peer on connection `conn`. Its reply is appended to `out`, or follows among the
     /// completions.
     pub fn serve_peer(&mut self, conn: ConnKey, request: &frame::PeerRequest<'_>, out: &mut Vec<u8>) {
         let mut spans = Vec::new();
         let origin = Origin::Peer { conn, id: request.id };
-        let parsed = Parser::new().parse(request.command, &mut spans, &Limits::BETWEEN_NODES);
-        let Ok(Parsed::Command { .. }) = parsed else {
+        let Some(args) = command_of(request.command, &mut spans) else {
             return self.fail(origin, &CommandError::other("ERR a peer sent what is no command"));
         };
-        let args = Args::new(request.command, &spans);
         if args.at(0) == b"WAIT" {
             return self.wait_for_peer(origin, args);
         }
         if args.at(0) == blocked::CANCEL {
             return self.cancel_for_peer(origin, args);
+        }
+        if args.at(0) == CALLER {
+            return self.note_caller(conn, args);
         }
         let command = match commands::resolve_for_peer(args) {
             Ok(command) => command,
@@ -205,22 +289,22 @@ impl Router {
         let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false, waits };
         let keys = self.keys(command, args);
         let place = self.place(&view, &keys);
+        let stay = self.new_stay();
         if self.must_queue(conn, &keys, place) {
-            return self.hold(origin, view.to_owned(), &keys);
+            return self.hold(origin, view.to_owned(), &keys, stay);
         }
         match place {
-            Place::Wait => self.hold(origin, view.to_owned(), &keys),
+            Place::Wait => self.hold(origin, view.to_owned(), &keys, stay),
             // The sender knows a newer topology: this node is about to learn that it is the owner, or of a third one.
             Place::Peer(_) | Place::Several if request.version > self.version() => {
-                self.hold_for_peer(origin, view.to_owned(), &keys, request.version);
+                self.hold(origin, view.to_owned(), &keys, stay.by(request.version));
             }
             Place::Peer(_) | Place::Several => self.answer_not_primary(origin),
             Place::Here => {
                 let mut reply = commands::Reply::new(resp);
-                let stay = self.new_stay();
                 match self.execute(&view, &keys, Some((origin, stay)), &mut reply) {
                     Executed::Waits => {}
-                    Executed::NotServing => self.hold(origin, view.to_owned(), &keys),
+                    Executed::NotServing => self.hold(origin, view.to_owned(), &keys, stay),
                     Executed::Done(written) => {
                         let bytes = reply.into_bytes();
                         let answer = frame::Answer::Reply { written, bytes: &bytes };
@@ -230,4 +314,10 @@ impl Router {
             }
         }
     }
+}
+
+/// The command in a frame, if it is one.
+fn command_of<'a>(bytes: &'a [u8], spans: &'a mut Vec<Span>) -> Option<Args<'a>> {
+    let parsed = Parser::new().parse(bytes, spans, &Limits::BETWEEN_NODES);
+    matches!(parsed, Ok(Parsed::Command { .. })).then(|| Args::new(bytes, spans))
 }

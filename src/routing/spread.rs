@@ -59,7 +59,7 @@ impl Router {
             return self.fail(origin, &error);
         }
         match request.command.spread {
-            _ if request.waits && request.command.spread != Spread::Keys(Gather::Streams) => {
+            _ if request.may_wait() && request.command.spread != Spread::Keys(Gather::Streams) => {
                 self.await_any(origin, request);
             }
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
@@ -116,10 +116,8 @@ impl Router {
             let request = Request { args: args.as_args(), waits: self.is_waiting(gather), ..request };
             self.submit(Origin::Part { gather, part }, request, &keys, place);
         }
-        if let Origin::Client { conn, .. } = origin
-            && self.is_waiting(gather)
-        {
-            self.waiting.push(conn);
+        if self.is_waiting(gather) {
+            self.tell_that_it_waits(origin, None);
         }
     }
 

@@ -142,6 +142,7 @@ impl Cluster {
         for router in &mut cluster.routers {
             (0..router.peers.len()).for_each(|peer| router.link_up(peer as u16));
         }
+        cluster.settle();
         cluster
     }
 

@@ -137,7 +137,7 @@ impl Router {
         let at = queue.end();
         let id = self.flights.vacant_key();
         queue.put(id as u32, self.topology.version, &request.as_request());
-        self.flights.insert(Flight { origin, request, peer, at, stay });
+        self.flights.insert(Flight { origin, request, peer, at, waits: false, stay });
     }
 
     /// A peer asks to wait for shards of this node.

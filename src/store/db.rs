@@ -155,7 +155,7 @@ impl<'a> Db<'a> {
         let shard = &mut *self.locked.shards[index];
         let (place, access, lookups) = (shard.lookup(db, key), self.access, &self.lookups);
         let over = place.map_or(Over::No, |place| shard.entry(db, place).over(self.now));
-        let mut edit = Edit { shard, db, key, place, access, lookups };
+        let mut edit = Edit { shard, db, key, place, access, lookups, noted: false };
         if over != Over::No && edit.remove() {
             edit.log(&[b"DEL", key.bytes]);
             edit.shard.core.count_expired(over);
@@ -273,6 +273,8 @@ pub struct Edit<'s, 'k> {
     place: Option<Place>,
     access: Access,
     lookups: &'s Lookups,
+    /// Those who wait for the key have been told.
+    noted: bool,
 }
 
 impl<'k> Edit<'_, 'k> {
@@ -476,7 +478,9 @@ impl<'k> Edit<'_, 'k> {
     /// The one place where a change is noticed.
     fn mark(&mut self) {
         self.shard.core.changes += 1;
-        self.shard.core.note_change(self.db, self.key.bytes);
+        if !std::mem::replace(&mut self.noted, true) {
+            self.shard.core.note_change(self.db, self.key);
+        }
     }
 }
 

@@ -173,7 +173,7 @@ impl Core {
     /// Logs that an entry, which a command did not ask to be removed, is gone, and notes it for those who wait.
     pub(super) fn log_removal(&mut self, db: u8, slot: u16, entry: &Entry) {
         let key = key_of(entry, slot);
-        self.note_change(db, key.bytes);
+        self.note_change(db, key);
         self.log_effect(db, Some(key), [b"DEL", key.bytes].into_iter());
     }
 

@@ -1,5 +1,6 @@
 """Clients wait for data through one node, while others push, die, are drained and go."""
 import contextlib
+import signal
 
 import pytest
 
@@ -157,3 +158,46 @@ def test_nothing_is_taken_out_for_a_client_that_has_gone(empty, wait):
         empty.cluster.until("those who were killed are forgotten", lambda: blocked(node) == 0)
         assert [connection("RPUSH", key, "v") for key in keys] == [1] * COUNT
         assert [connection("LLEN", key) for key in keys] == [1] * COUNT
+
+
+def test_who_waits_through_a_node_that_stops_is_told_so_and_nothing_is_taken_out(cluster, wait):
+    stays, leaves, _ = cluster.nodes
+    expected = pops("stopped")
+    clients = wait(cluster, leaves, [command for command, _, _ in expected])
+    leaves.signal(signal.SIGTERM)
+    assert [str(reply).split()[0] for reply in replies(clients)] == ["UNBLOCKED"] * len(expected)
+    assert leaves.wait() == 0
+    push(stays, expected)
+    with stays.connect() as connection:
+        assert [connection("LLEN", key) for _, key, _ in expected] == [1] * len(expected)
+
+
+def ahead(client, commands):
+    """Sends so many thousand commands behind one that waits."""
+    for _ in range(commands):
+        client.send(*[("ECHO", "x" * 100)] * 1000)
+
+
+def test_a_client_that_has_sent_much_ahead_is_seen_to_go(empty, wait):
+    node = empty.cluster.nodes[0]
+    client, = wait(empty.cluster, node, [("BLPOP", "key", 0)])
+    ahead(client, 30)
+    client.close()
+    empty.cluster.until("it is forgotten", lambda: blocked(node) == 0)
+    with node.connect() as connection:
+        assert (connection("RPUSH", "key", "v"), connection("LLEN", "key")) == (1, 1)
+
+
+def test_a_client_that_sends_more_ahead_than_it_may_is_closed(empty, wait):
+    node, setting = empty.cluster.nodes[0], "client-query-buffer-limit"
+    with node.connect() as connection:
+        before = connection("CONFIG", "GET", setting)[1]
+        assert connection("CONFIG", "SET", setting, "1mb") == "OK"
+        try:
+            client, = wait(empty.cluster, node, [("BLPOP", "key", 0)])
+            with pytest.raises(ConnectionError):
+                ahead(client, 1000)
+            empty.cluster.until("it is forgotten", lambda: blocked(node) == 0)
+            assert (connection("RPUSH", "key", "v"), connection("LLEN", "key")) == (1, 1)
+        finally:
+            assert connection("CONFIG", "SET", setting, before) == "OK"

@@ -5,15 +5,23 @@
 use ringfort_protocol::Args;
 
 use crate::{
-    commands::{Blocking, Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Run},
+    commands::{Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Run},
     store::Kind,
 };
 
 /// `await.list key [key …]`: waits until one of the keys holds a list, and replies with its name.
-pub(crate) static LIST: Command = Command { name: "await.list", run: waits_for_list(), ..AWAIT };
+pub(crate) static LIST: Command = Command {
+    name: "await.list",
+    run: Run::waiting_for(Kind::List, |cx, _| name_of(cx, Kind::List), never),
+    ..AWAIT
+};
 
 /// The same for a sorted set.
-pub(crate) static ZSET: Command = Command { name: "await.zset", run: waits_for_zset(), ..AWAIT };
+pub(crate) static ZSET: Command = Command {
+    name: "await.zset",
+    run: Run::waiting_for(Kind::ZSet, |cx, _| name_of(cx, Kind::ZSet), never),
+    ..AWAIT
+};
 
 const AWAIT: Command = Command {
     arity: -2,
@@ -21,14 +29,6 @@ const AWAIT: Command = Command {
     keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO.and(KeyFlags::ACCESS))],
     ..Command::BASE
 };
-
-const fn waits_for_list() -> Run {
-    Run::Blocking(Blocking::on(Kind::List, |cx, _| name_of(cx, Kind::List), never))
-}
-
-const fn waits_for_zset() -> Run {
-    Run::Blocking(Blocking::on(Kind::ZSet, |cx, _| name_of(cx, Kind::ZSet), never))
-}
 
 /// Whoever asks ends the wait.
 fn never(_: Args<'_>) -> Result<Option<u64>, CommandError> {

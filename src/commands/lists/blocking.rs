@@ -1,29 +1,17 @@
 //! BLPOP, BRPOP, BLMPOP, BLMOVE, BRPOPLPUSH: pops and moves that wait for an element.
 
-use ringfort_protocol::Args;
-
 use super::{
     end,
     ends::{self, move_element, parse_lmpop, pop_first},
-    numbered_keys,
 };
 use crate::{
-    commands::{Blocking, Command, CommandError, Done, Flags, Group, Handler, KeyFlags, KeySpec, Run, parse},
+    commands::{Command, Done, Flags, Group, KeyFlags, KeySpec, Run, parse},
     store::{Kind, objects::list::End},
 };
 
 const FLAGS: Flags = Flags::WRITE.and(Flags::BLOCKING);
 
 const POPPED: KeyFlags = KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE);
-
-const fn waits(handler: Handler, timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>) -> Run {
-    Run::Blocking(Blocking::on(Kind::List, handler, timeout))
-}
-
-/// The last argument.
-fn last(args: Args<'_>) -> Result<Option<u64>, CommandError> {
-    parse::timeout(args.at(args.len() - 1)).map(Some)
-}
 
 pub(super) const BLPOP: Command = Command {
     name: "blpop",
@@ -34,12 +22,13 @@ pub(super) const BLPOP: Command = Command {
     arity: -3,
     flags: FLAGS,
     keys: &[KeySpec::range(1, -2, 1, POPPED)],
-    run: waits(
+    run: Run::waiting_for(
+        Kind::List,
         |cx, args| {
-            last(args)?;
+            parse::last_timeout(args)?;
             pop_first(cx, End::Front, None, Done::Waits)
         },
-        last,
+        parse::last_timeout,
     ),
     ..Command::BASE
 };
@@ -47,12 +36,13 @@ pub(super) const BLPOP: Command = Command {
 pub(super) const BRPOP: Command = Command {
     name: "brpop",
     summary: "Removes the last element of the first of several lists that has any, or waits for one",
-    run: waits(
+    run: Run::waiting_for(
+        Kind::List,
         |cx, args| {
-            last(args)?;
+            parse::last_timeout(args)?;
             pop_first(cx, End::Back, None, Done::Waits)
         },
-        last,
+        parse::last_timeout,
     ),
     ..BLPOP
 };
@@ -66,10 +56,10 @@ pub(super) const BLMPOP: Command = Command {
     arity: -5,
     flags: FLAGS.and(Flags::MOVABLEKEYS),
     keys: &[KeySpec::counted(2, POPPED)],
-    run: waits(
+    run: Run::waiting_for(
+        Kind::List,
         |cx, args| {
-            let (_, rest) = numbered_keys(args, 2)?;
-            let (from, most) = parse_lmpop(rest)?;
+            let (from, most) = parse_lmpop(args, 2)?;
             parse::timeout(args.at(1))?;
             pop_first(cx, from, Some(most), Done::Waits)
         },
@@ -84,13 +74,14 @@ pub(super) const BLMOVE: Command = Command {
     since: "6.2.0",
     arity: 6,
     flags: ends::MOVE.flags.and(Flags::BLOCKING),
-    run: waits(
+    run: Run::waiting_for(
+        Kind::List,
         |cx, args| {
             let (from, to) = (end(args.at(3))?, end(args.at(4))?);
-            last(args)?;
+            parse::last_timeout(args)?;
             move_element(cx, from, to, Done::Waits)
         },
-        last,
+        parse::last_timeout,
     ),
     ..ends::MOVE
 };
@@ -100,12 +91,13 @@ pub(super) const BRPOPLPUSH: Command = Command {
     summary: "Moves the last element of a list to the head of another one and returns it, or waits for one",
     since: "2.2.0",
     arity: 4,
-    run: waits(
+    run: Run::waiting_for(
+        Kind::List,
         |cx, args| {
-            last(args)?;
+            parse::last_timeout(args)?;
             move_element(cx, End::Back, End::Front, Done::Waits)
         },
-        last,
+        parse::last_timeout,
     ),
     ..BLMOVE
 };

@@ -2,7 +2,7 @@
 
 use ringfort_protocol::Args;
 
-use super::{edit, end, list_of, node_limit, numbered_keys, write_end};
+use super::{edit, end, list_of, node_limit, write_end};
 use crate::{
     commands::{Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, parse},
     store::objects::list::End,
@@ -122,8 +122,7 @@ pub(super) const LMPOP: Command = Command {
     flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
     keys: &[KeySpec::counted(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
-        let (_, rest) = numbered_keys(args, 1)?;
-        let (from, most) = parse_lmpop(rest)?;
+        let (from, most) = parse_lmpop(args, 1)?;
         pop_first(cx, from, Some(most), Done::Unchanged)
     }),
     ..Command::BASE
@@ -158,24 +157,11 @@ pub(super) fn pop_first(
     Ok(nothing)
 }
 
-/// Reads `LEFT|RIGHT [COUNT count]`.
-pub(super) fn parse_lmpop(args: Args<'_>) -> Result<(End, usize), CommandError> {
-    let from = end(args.get(0).ok_or(CommandError::Syntax)?)?;
-    let mut count = None;
-    let mut rest = args.slice(1..).iter();
-    while let Some(option) = rest.next() {
-        match (parse::is(option, "COUNT"), count, rest.next()) {
-            (true, None, Some(number)) => {
-                let number = parse::positive(number).unwrap_or(0);
-                if number == 0 {
-                    return Err(CommandError::other("ERR count should be greater than 0"));
-                }
-                count = Some(number);
-            }
-            _ => return Err(CommandError::Syntax),
-        }
-    }
-    Ok((from, count.unwrap_or(1)))
+/// Reads `numkeys key [key …] LEFT|RIGHT [COUNT count]` from argument `at` on.
+pub(super) fn parse_lmpop(args: Args<'_>, at: usize) -> Result<(End, usize), CommandError> {
+    let (_, rest) = parse::numbered_keys(args, at)?;
+    let from = end(rest.get(0).ok_or(CommandError::Syntax)?)?;
+    Ok((from, parse::count_alone(rest.slice(1..))?))
 }
 
 pub(super) const MOVE: Command = Command {

@@ -4,9 +4,7 @@ use ringfort_protocol::{Args, Resp};
 
 use super::{WRITE, change, zset_of};
 use crate::{
-    commands::{
-        Blocking, Command, CommandError, Cx, Done, Flags, Handler, KeyFlags, KeySpec, Reply, Run, parse,
-    },
+    commands::{Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Reply, Run, parse},
     store::{Edit, Kind, objects::zset::ZSetRef},
 };
 
@@ -53,14 +51,14 @@ pub(super) const BZPOPMIN: Command = Command {
     arity: -3,
     flags: WRITE.flags.and(Flags::BLOCKING).and(Flags::FAST),
     keys: &[KeySpec::range(1, -2, 1, POPPED)],
-    run: waits(|cx, args| pop_or_wait(cx, args, End::Min), last),
+    run: Run::waiting_for(Kind::ZSet, |cx, args| pop_or_wait(cx, args, End::Min), parse::last_timeout),
     ..WRITE
 };
 
 pub(super) const BZPOPMAX: Command = Command {
     name: "bzpopmax",
     summary: "Removes the member with the highest score of the first sorted set that has any, or waits for one",
-    run: waits(|cx, args| pop_or_wait(cx, args, End::Max), last),
+    run: Run::waiting_for(Kind::ZSet, |cx, args| pop_or_wait(cx, args, End::Max), parse::last_timeout),
     ..BZPOPMIN
 };
 
@@ -70,7 +68,8 @@ pub(super) const BZMPOP: Command = Command {
     arity: -5,
     flags: WRITE.flags.and(Flags::BLOCKING),
     keys: &[KeySpec::counted(2, POPPED)],
-    run: waits(
+    run: Run::waiting_for(
+        Kind::ZSet,
         |cx, args| {
             let (end, count) = parse_zmpop(args, 2)?;
             parse::timeout(args.at(1))?;
@@ -81,17 +80,8 @@ pub(super) const BZMPOP: Command = Command {
     ..ZMPOP
 };
 
-const fn waits(handler: Handler, timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>) -> Run {
-    Run::Blocking(Blocking::on(Kind::ZSet, handler, timeout))
-}
-
-/// The last argument.
-fn last(args: Args<'_>) -> Result<Option<u64>, CommandError> {
-    parse::timeout(args.at(args.len() - 1)).map(Some)
-}
-
 fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Done, CommandError> {
-    last(args)?;
+    parse::last_timeout(args)?;
     pop_first_key(cx, end, None, Done::Waits)
 }
 
@@ -120,31 +110,15 @@ fn pop_one_key(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Done, Comman
     Ok(Done::Changed)
 }
 
-/// Reads `numkeys key [key …] MIN|MAX [COUNT count]` from argument `first` on.
-fn parse_zmpop(args: Args<'_>, first: usize) -> Result<(End, usize), CommandError> {
-    let positive = |text, error| {
-        let number = parse::positive(text).ok().filter(|number| *number > 0);
-        number.ok_or(CommandError::other(error))
-    };
-    let keys = positive(args.at(first), "ERR numkeys should be greater than 0")?;
-    let at = keys.saturating_add(first + 1);
-    let end = match args.get(at) {
+/// Reads `numkeys key [key …] MIN|MAX [COUNT count]` from argument `at` on.
+fn parse_zmpop(args: Args<'_>, at: usize) -> Result<(End, usize), CommandError> {
+    let (_, rest) = parse::numbered_keys(args, at)?;
+    let end = match rest.get(0) {
         Some(word) if parse::is(word, "min") => End::Min,
         Some(word) if parse::is(word, "max") => End::Max,
         _ => return Err(CommandError::Syntax),
     };
-    let options = args.slice(at + 1..);
-    let count = match (options.get(0), options.get(1)) {
-        (None, _) => 1,
-        (Some(word), Some(count)) if parse::is(word, "count") => {
-            positive(count, "ERR count should be greater than 0")?
-        }
-        _ => return Err(CommandError::Syntax),
-    };
-    if options.len() > 2 {
-        return Err(CommandError::Syntax);
-    }
-    Ok((end, count))
+    Ok((end, parse::count_alone(rest.slice(1..))?))
 }
 
 /// Pops from the first of the keys that has members, and names it: up to so many, in an array of their own, or a single

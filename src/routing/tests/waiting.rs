@@ -1,6 +1,9 @@
 //! Commands that wait for data.
 
-use super::*;
+use super::{
+    super::{ConnKey, PeerQueue},
+    *,
+};
 
 /// Two nodes of which node `s % 2` serves shard `s`, with so many clients at node 0 beside its first.
 fn waiting(clients: usize) -> (Cluster, Vec<usize>) {
@@ -37,12 +40,42 @@ impl Cluster {
         self.pass(0);
     }
 
+    fn link(&mut self, from: usize, to: usize) -> (u16, &mut PeerQueue) {
+        let peers = self.routers[from].peers.iter_mut().enumerate();
+        let (peer, queue) = peers.into_iter().find(|(_, queue)| queue.node == id(to)).unwrap();
+        (peer as u16, queue)
+    }
+
     /// The link from a node to another one breaks, with all that is on it, and is up again.
     fn break_link(&mut self, from: usize, to: usize) {
-        let peer = self.routers[from].peers.iter().position(|peer| peer.node == id(to)).unwrap() as u16;
+        let peer = self.link(from, to).0;
         self.routers[from].link_down(peer);
         self.routers[to].forget_peer(100 + from as u64);
+        self.routers[to].peer_completions.retain(|completion| completion.conn != 100 + from as u64);
         self.routers[from].link_up(peer);
+    }
+
+    /// The same, when all that was sent on it has been run, and nothing of what came of that is on its way.
+    fn run_and_break_link(&mut self, from: usize, to: usize) {
+        let queue = self.link(from, to).1;
+        let bytes = queue.out.clone();
+        queue.sent(bytes.len());
+        let mut rest = &bytes[..];
+        while let Some((body, len)) = frame::split(rest).unwrap() {
+            self.routers[to].serve_peer(100 + from as u64, &frame::request(body).unwrap(), &mut Vec::new());
+            rest = &rest[len..];
+        }
+        self.break_link(from, to);
+    }
+
+    /// What a node has come to know of another one that is gone: it has died, or left in order.
+    fn declare_gone(&mut self, at: usize, gone: usize, leaving: bool) {
+        let mut agreed = topology(self.routers.len(), 2, |_| Some(at));
+        let entry = agreed.nodes.get_mut(&id(gone)).unwrap();
+        (entry.state, entry.leaving) = (NodeState::Dead, leaving);
+        roles::adopt(&self.routers[at].node, &agreed);
+        self.routers[at].node.topology.store(Arc::new(agreed));
+        self.routers[at].refresh();
     }
 
     fn hang_up(&mut self, client: usize) {
@@ -173,6 +206,154 @@ fn a_link_that_breaks_lets_nobody_lose_his_wait() {
     cluster.pass(2_000);
     assert_eq!(cluster.replies(clients[1]), "*-1 ");
     assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn what_a_peer_has_run_is_not_run_again_when_its_link_breaks() {
+    let (here, there) = (key_of(0, 0), key_of(1, 0));
+    // It is asked as one that may wait, and then only tried.
+    for keys in [there.clone(), format!("{here} {there}")] {
+        let (mut cluster, clients) = waiting(1);
+        cluster.run(1, &format!("rpush {there} a b"));
+        cluster.feed(clients[0], &format!("blpop {keys} 0"));
+        cluster.run_and_break_link(0, 1);
+        cluster.settle();
+        assert!(cluster.replies(clients[0]).starts_with("-UNKNOWN "), "{keys}");
+        assert_eq!(cluster.run(1, &format!("llen {there}")), ":1 ", "{keys}");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn only_what_a_peer_has_said_to_wait_is_sent_again_when_its_link_breaks() {
+    let (mut cluster, clients) = waiting(2);
+    let key = key_of(1, 0);
+    cluster.feed(clients[0], &format!("blpop {key} 0"));
+    cluster.run_and_break_link(0, 1);
+    cluster.settle();
+    assert!(cluster.replies(clients[0]).starts_with("-UNKNOWN "));
+    // There it waits for its shard.
+    set_role(&cluster, 1, Role::Sealed);
+    cluster.feed_and_settle(clients[1], &format!("blpop {key} 0"));
+    cluster.break_link(0, 1);
+    cluster.settle();
+    set_role(&cluster, 1, Role::Primary);
+    cluster.pass(0);
+    assert_eq!(cluster.run(0, &format!("rpush {key} v")), ":1 ");
+    assert_eq!(cluster.replies(clients[1]), format!("*2 ${} {key} $1 v ", key.len()));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_client_counts_as_blocked_once_its_command_is_known_to_wait() {
+    let (here, there) = (key_of(0, 0), key_of(1, 0));
+    for (keys, at_once) in [(here.clone(), true), (there.clone(), false), (format!("{here} {there}"), false)]
+    {
+        let (mut cluster, clients) = waiting(1);
+        cluster.feed(clients[0], &format!("blpop {keys} 0"));
+        assert_eq!(!cluster.routers[0].waiting.is_empty(), at_once, "{keys}");
+        cluster.settle();
+        assert_eq!(cluster.routers[0].waiting, [clients[0] as ConnKey + 1], "{keys}");
+    }
+}
+
+#[test]
+fn a_wait_over_several_nodes_goes_on_when_its_parts_end_otherwise_than_told() {
+    let (mut cluster, clients) = waiting(1);
+    let (here, there) = (key_of(0, 0), key_of(1, 0));
+    cluster.feed_and_settle(clients[0], &format!("blpop {here} {there} 0"));
+    // The part at the peer is to end, and the link breaks before that is sent.
+    cluster.feed(0, &format!("rpush {here} v"));
+    cluster.break_link(0, 1);
+    cluster.settle();
+    assert_eq!(cluster.replies(clients[0]), format!("*2 ${} {here} $1 v ", here.len()));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn each_part_of_a_wait_over_several_nodes_is_ended_once() {
+    let mut cluster = Cluster::new(4);
+    let client = cluster.connect(0);
+    let keys: Vec<String> = (0..4).map(|shard| key_of(shard, 0)).collect();
+    cluster.feed_and_settle(client, &format!("blpop {} 0", keys.join(" ")));
+    cluster.feed(0, &format!("rpush {} v", keys[0]));
+    let mut ended = 0;
+    cluster.settle_with(|_, command| {
+        ended += i32::from(command.windows(12).any(|word| word == b"await.cancel"))
+    });
+    assert_eq!(cluster.replies(client), format!("*2 ${} {} $1 v ", keys[0].len(), keys[0]));
+    assert_eq!(ended, 3);
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_try_that_nobody_can_run_does_not_outlast_other_requests() {
+    let (mut cluster, clients) = waiting(1);
+    set_role(&cluster, 1, Role::Sealed);
+    cluster.feed_and_settle(clients[0], &format!("blpop {} {} 0", key_of(0, 0), key_of(1, 0)));
+    cluster.pass(9_999);
+    assert_eq!(cluster.replies(clients[0]), "");
+    cluster.pass(1);
+    assert!(cluster.replies(clients[0]).starts_with("-CLUSTERDOWN "));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_node_that_stops_ends_the_waits_of_its_clients() {
+    let (here, there, nobody) = (key_of(0, 0), key_of(1, 0), key_of(2, 0));
+    for keys in [here.clone(), there.clone(), format!("{here} {there}"), nobody] {
+        let (mut cluster, clients) = waiting(1);
+        cluster.agree(2, |shard| (shard != 2).then_some(usize::from(shard) % 2));
+        cluster.feed_and_settle(clients[0], &format!("blpop {keys} 0"));
+        cluster.routers[0].end_all_waits();
+        cluster.settle();
+        assert!(cluster.replies(clients[0]).starts_with("-UNBLOCKED The node stops"), "{keys}");
+        for key in [&here, &there] {
+            assert_eq!(cluster.run(1, &format!("rpush {key} v")), ":1 ");
+            assert_eq!(cluster.run(1, &format!("llen {key}")), ":1 ");
+        }
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn nothing_is_taken_out_for_clients_of_a_node_that_has_died() {
+    for leaving in [false, true] {
+        let (mut cluster, clients) = waiting(1);
+        let key = key_of(1, 0);
+        cluster.feed_and_settle(clients[0], &format!("blpop {key} 0"));
+        // Nothing has come by the connection yet that says so.
+        cluster.declare_gone(1, 0, leaving);
+        assert_eq!(cluster.routers[1].dead.is_empty(), leaving);
+        assert_eq!(cluster.run(1, &format!("rpush {key} v")), ":1 ");
+        assert_eq!(cluster.run(1, &format!("llen {key}")), if leaving { ":0 " } else { ":1 " });
+    }
+}
+
+#[test]
+fn a_node_that_begins_another_life_is_known_by_that_to_those_that_it_asks() {
+    let mut cluster = Cluster::new(2);
+    let incarnation = |cluster: &Cluster| cluster.routers[1].callers[&100].incarnation.0;
+    assert_eq!(incarnation(&cluster), 1);
+    cluster.routers[0].node.incarnation.store(2, Ordering::Relaxed);
+    cluster.agree(2, |_| None);
+    cluster.settle();
+    assert_eq!(incarnation(&cluster), 2);
+}
+
+#[test]
+fn a_long_wait_is_no_reason_for_a_node_that_is_cut_off_to_give_a_link_up() {
+    let (mut cluster, clients) = waiting(1);
+    cluster.feed_and_settle(clients[0], &format!("blpop {} 0", key_of(1, 0)));
+    let router = &mut cluster.routers[0];
+    router.watch_lease();
+    router.node.lease.set(0);
+    router.watch_lease();
+    cluster.clock.0.store(1_000, Ordering::Relaxed);
+    let router = &mut cluster.routers[0];
+    router.turn();
+    router.watch_lease();
+    assert!(!router.peers[0].close);
 }
 
 #[test]
@@ -316,6 +497,8 @@ fn who_cannot_be_served_at_once_is_served_as_soon_as_that_is_possible() {
     assert_eq!(cluster.run(0, &format!("rpush {source} v")), ":1 ");
     assert_eq!(cluster.replies(clients[0]), "");
     assert!(cluster.routers[1].has_waiting());
+    // Commands do not try that again and again.
+    assert_eq!((cluster.routers[1].ready.len(), cluster.routers[1].put_off.len()), (0, 1));
     set_role(&cluster, 3, Role::Primary);
     cluster.pass(0);
     assert_eq!(cluster.replies(clients[0]), "$1 v ");
@@ -431,4 +614,21 @@ fn who_reads_in_a_group_hears_that_the_stream_is_over_or_was_given_up() {
         assert_eq!(cluster.replies(client), "-UNBLOCKED the stream key no longer exists ", "{evicts}");
         assert_eq!(cluster.under_way(), 0);
     }
+}
+
+#[test]
+fn what_comes_while_a_link_is_down_is_behind_the_last_id_of_before() {
+    let (mut cluster, clients) = waiting(1);
+    let (client, key) = (clients[0], key_of(1, 0));
+    cluster.run(1, &format!("xadd {key} 5-1 f v"));
+    cluster.feed_and_settle(client, &format!("xread block 0 streams {key} $"));
+    let peer = cluster.routers[0].peers.iter().position(|peer| peer.node == id(1)).unwrap() as u16;
+    cluster.routers[0].link_down(peer);
+    cluster.routers[1].forget_peer(100);
+    cluster.run(1, &format!("xadd {key} 5-2 f v"));
+    assert_eq!(cluster.replies(client), "");
+    cluster.routers[0].link_up(peer);
+    cluster.settle();
+    assert_eq!(cluster.replies(client), format!("*1 *2 ${} {key} *1 *2 $3 5-2 *2 $1 f $1 v ", key.len()));
+    assert_eq!(cluster.under_way(), 0);
 }
