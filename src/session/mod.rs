@@ -295,10 +295,11 @@ impl Session {
         router.publish();
         let out = self.output.tail();
         let mark = out.mark();
-        let mut cx =
-            SessionCx { node: &router.node, client: &mut self.client, out, now: router.now, later: None };
+        let (node, client, now) = (&router.node, &mut self.client, router.now);
+        let mut cx = SessionCx { node, client, out, now, later: None, rests_on_lease: false };
         let result = handler(&mut cx, args);
-        let later = cx.later.take();
+        let SessionCx { later, rests_on_lease, .. } = cx;
+        router.ran |= rests_on_lease;
         if let Err(error) = result {
             out.rewind(mark);
             out.error(&error);

@@ -243,6 +243,8 @@ fn command(kind: Kind, port: u16, directory: &Path, peers: &[String]) -> Command
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfort"));
     command.args(["server", "--port", &port.to_string(), "--data-dir"]).arg(directory.join("data"));
+    // For the script of DEBUG.
+    command.args(["--enable-debug-command", "yes"]);
     if !peers.is_empty() {
         command.args(["--join", &peers.join(",")]);
     }
