@@ -15,6 +15,7 @@ use ringfort_protocol::{OwnedArgs, elements};
 
 use super::{
     Origin, Request, Router,
+    carry::fetched,
     steps::{Asked, Job, NONSENSE, body},
 };
 use crate::{
@@ -218,7 +219,7 @@ impl Router {
                 self.fetch_next(job);
             }
             (Stage::Fetch, _) => {
-                let Some(records) = body(reply) else { return self.fail_job(job.asked, &NONSENSE) };
+                let Some([records, _]) = fetched(reply) else { return self.fail_job(job.asked, &NONSENSE) };
                 job.values.push(Some(records.to_vec()));
                 self.fetch_next(job);
             }
