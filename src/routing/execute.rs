@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use ringfort_cluster::{Offset, ShardId};
-use ringfort_protocol::Args;
 use smallvec::SmallVec;
 
 use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
@@ -67,16 +66,10 @@ impl Router {
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
-            Run::Data(handler) => {
-                self.execute_several(handler, request, keys, self.shards_of(keys), None, out)
+            Run::Data(handler) | Run::Following(Following { run: handler, .. }) => {
+                self.execute_several(handler, request, keys, None, out)
             }
-            Run::Blocking(Blocking { handler, .. }) => {
-                self.execute_several(handler, request, keys, self.shards_of(keys), who, out)
-            }
-            Run::Following(following) => {
-                let shards = self.reached(&following, request.args, keys);
-                self.execute_several(following.run, request, keys, shards, None, out)
-            }
+            Run::Blocking(Blocking { handler, .. }) => self.execute_several(handler, request, keys, who, out),
             Run::EachShard(handler) => self.execute_each(handler, request, out),
             Run::Container | Run::Session(_) | Run::Control | Run::Wait => Executed::NotServing,
         }
@@ -112,11 +105,11 @@ impl Router {
         handler: Handler,
         request: &Request<'_>,
         keys: &[Key<'_>],
-        mut ids: SmallVec<[ShardId; 8]>,
         who: Option<(Origin, Stay)>,
         out: &mut Reply,
     ) -> Executed {
         let (node, settings) = (self.node.clone(), self.settings.clone());
+        let mut ids = self.needed(request, keys);
         ids.sort_unstable();
         ids.dedup();
         let mut guards: SmallVec<[_; 8]> = ids.iter().map(|id| node.store.lock(*id)).collect();
@@ -150,21 +143,17 @@ impl Router {
         if waits { Executed::Waits } else { Executed::Done(written) }
     }
 
-    fn shards_of(&self, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
-        keys.iter().map(|key| self.node.store.shard_of(key.slot)).collect()
-    }
-
-    /// The shards of a command's keys, and of those that it may find by their values.
-    fn reached(&self, following: &Following, args: Args<'_>, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
+    /// The shards that a request needs: those of its keys, and those that it may find by their values.
+    pub(super) fn needed(&self, request: &Request<'_>, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
         let store = &self.node.store;
-        match (following.reach)(args) {
-            Reach::Everything => (0..store.shards()).map(ShardId).collect(),
-            Reach::Slots(slots) => {
-                let mut shards = self.shards_of(keys);
-                shards.extend(slots.into_iter().map(|slot| store.shard_of(slot)));
-                shards
+        let mut shards: SmallVec<[ShardId; 8]> = keys.iter().map(|key| store.shard_of(key.slot)).collect();
+        if let Run::Following(following) = request.command.run {
+            match (following.reach)(request.args) {
+                Reach::Everything => shards = (0..store.shards()).map(ShardId).collect(),
+                Reach::Slots(slots) => shards.extend(slots.into_iter().map(|slot| store.shard_of(slot))),
             }
         }
+        shards
     }
 
     /// Runs a command once for each shard that this node serves, one after the other, and puts the replies together.

@@ -209,7 +209,7 @@ impl Router {
             Place::Several if keys.is_empty() => Place::Here,
             place => place,
         };
-        if self.must_queue(conn, &keys, place) {
+        if self.must_queue(conn, &view, &keys, place) {
             return self.hold(origin, view.to_owned(), &keys);
         }
         match place {

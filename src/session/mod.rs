@@ -269,10 +269,12 @@ impl Session {
             return self.output.tail().error(&CommandError::other(text));
         }
         let place = match router.place(&request, &keys) {
-            Place::Peer(_) | Place::Wait if request.replica && router.has_replica(&keys) => Place::Here,
+            Place::Peer(_) | Place::Wait if request.replica && router.has_copies(&request, &keys) => {
+                Place::Here
+            }
             place => place,
         };
-        let mut place = if router.must_queue(self.key, &keys, place) { Place::Wait } else { place };
+        let mut place = if router.must_queue(self.key, &request, &keys, place) { Place::Wait } else { place };
         if place == Place::Here {
             let out = self.output.tail();
             match router.execute(&request, &keys, None, out) {

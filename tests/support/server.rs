@@ -130,9 +130,18 @@ impl Server {
 
     /// Bytes of memory that the first process holds, as the system counts them.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.counted_bytes("VmRSS:")
+    }
+
+    /// The most that it has held.
+    pub(crate) fn most_resident_bytes(&self) -> u64 {
+        self.counted_bytes("VmHWM:")
+    }
+
+    fn counted_bytes(&self, what: &str) -> u64 {
         let pid = self.processes[0].child.id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         kib.expect("a process that runs tells its memory") << 10
     }
