@@ -21,6 +21,11 @@ pub enum Door {
     Cluster,
 }
 
+/// Whether a client is on this machine.
+pub fn is_local(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
+}
+
 /// What becomes of replies: CLIENT REPLY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replies {

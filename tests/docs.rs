@@ -1,6 +1,6 @@
 //! Documents that are made from the code are fresh: `RINGFORT_BLESS=1 cargo test --test docs` makes them anew.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use ringfort::{
     commands::{Command, Find, Flags, KeyFlags, KeySpec, Run, Spread, families},
@@ -98,4 +98,28 @@ fn the_table_of_commands_is_fresh() {
 #[test]
 fn the_table_of_metrics_is_fresh() {
     check_or_bless("metrics.md", &exposition::reference(METRICS));
+}
+
+/// The names of constants in the code that limit how much something may hold.
+fn limits(folder: &Path, found: &mut BTreeSet<String>) {
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            limits(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("the code can be read");
+            let names = text.split("const ").skip(1).filter_map(|rest| rest.split_once(": usize ="));
+            found.extend(names.map(|(name, _)| name.to_owned()).filter(|name| name.ends_with("_LIMIT")));
+        }
+    }
+}
+
+#[test]
+fn the_architecture_lists_every_limit() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = BTreeSet::new();
+    ["src", "cluster/src", "protocol/src"].iter().for_each(|folder| limits(&root.join(folder), &mut found));
+    assert!(found.contains("HOLES_LIMIT") && found.contains("RECORD_LIMIT"), "{found:?}");
+    let text = fs::read_to_string(root.join("docs/architecture.md")).expect("it is there");
+    let missing: Vec<_> = found.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "give them a place in its section on limits: {missing:?}");
 }

@@ -114,3 +114,18 @@ fn keys_that_expire_give_their_memory_back_unasked() {
     }
     assert!(refused < 10_000, "{refused}");
 }
+
+#[test]
+fn sort_does_not_copy_what_it_sorts_by() {
+    let (server, mut connection) = start("noeviction");
+    let long = vec![b'x'; 1 << 20];
+    let set: [&[u8]; 3] = [b"SET", b"w1", &long];
+    assert_eq!(connection.call(&set).expect("a reply"), Reply::Simple(b"OK".to_vec()));
+    let elements: Vec<&str> = ["RPUSH", "list"].into_iter().chain(std::iter::repeat_n("1", 200)).collect();
+    assert_eq!(connection.call(&elements).expect("a reply"), Reply::Integer(200));
+    let before = server.most_resident_bytes();
+    let sorted = connection.call(&["SORT", "list", "BY", "w*", "ALPHA", "LIMIT", "0", "1"]);
+    assert_eq!(sorted.expect("a reply"), Reply::Array(vec![Reply::Bulk(b"1".to_vec())]));
+    let grown = server.most_resident_bytes() - before;
+    assert!(grown < 50 << 20, "{grown} bytes for 200 times the same MiB");
+}

@@ -64,6 +64,8 @@ options! {
     [NETWORK] "announce-host" announce_host "RINGFORT_ANNOUNCE_HOST";
     /// Password that clients must give
     [NETWORK] "requirepass" requirepass "RINGFORT_REQUIREPASS";
+    /// Who may use DEBUG: no, yes, or local for clients of this machine [default: no]
+    [NETWORK] "enable-debug-command" enable_debug_command "RINGFORT_ENABLE_DEBUG_COMMAND";
 
     /// Nodes of the cluster to join: HOST:PORT, several with commas between
     [CLUSTER] "join" join "RINGFORT_JOIN";

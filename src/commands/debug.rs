@@ -1,6 +1,7 @@
 //! DEBUG: what test suites of clients and of Redis ask for.
 //!
-//! It looks at the data of this node alone; of keys that others serve it says so.
+//! It looks at the data of this node alone; of keys that others serve it says so. `enable-debug-command` says who may
+//! use it: nobody, unless the node was started with another value.
 
 use std::{fmt::Write, sync::atomic::Ordering, time::Duration};
 
@@ -15,6 +16,8 @@ use super::{
     snapshots::NO_SNAPSHOTS,
 };
 use crate::{
+    clients::is_local,
+    config::Allowed,
     dump,
     store::{Access, DATABASES, Db, Key, Locked, Object, Peek, Role, Value},
 };
@@ -61,8 +64,35 @@ const HELP: &[&str] = &[
     "    Hold this connection up for <seconds>; others are served meanwhile.",
 ];
 
+const NOT_ALLOWED: CommandError = CommandError::other(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+     local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+);
+
+fn may_debug(cx: &SessionCx<'_>) -> bool {
+    match cx.node.config.load().enable_debug_command {
+        Allowed::No => false,
+        Allowed::Local => is_local(cx.client.shared.peer),
+        Allowed::Yes => true,
+    }
+}
+
+/// The forms that tell of data, which the node may do only while it has its lease.
+const OF_DATA: [&[u8]; 6] = [b"digest", b"digest-value", b"object", b"listpack", b"htstats", b"htstats-key"];
+
 fn debug(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if !may_debug(cx) {
+        return Err(NOT_ALLOWED);
+    }
     let form = args.at(1).to_ascii_lowercase();
+    if OF_DATA.contains(&form.as_slice()) {
+        if !cx.node.lease.holds(cx.now.boot) {
+            return Err(CommandError::other(
+                "CLUSTERDOWN This node has no lease, so it does not tell what it holds",
+            ));
+        }
+        cx.rests_on_lease = true;
+    }
     match (form.as_slice(), args.len()) {
         (b"sleep", 3) => sleep(cx, args),
         (b"jmap" | b"change-repl-id", 2) | (b"quicklist-packed-threshold", 3) => cx.out.ok(),
@@ -252,8 +282,59 @@ mod tests {
     use super::*;
     use crate::{
         clients::Door,
-        node::testing::{Asker, node, put},
+        config::Settings,
+        node::{
+            Node,
+            testing::{Asker, node_with, put},
+        },
     };
+
+    /// A node whose clients may use DEBUG.
+    fn node() -> Node {
+        node_for(Allowed::Yes)
+    }
+
+    fn node_for(allowed: Allowed) -> Node {
+        node_with(Settings { enable_debug_command: allowed, ..Settings::default() })
+    }
+
+    #[test]
+    fn it_is_for_those_for_whom_the_node_was_started_with_it() {
+        let remote = ([10, 0, 0, 9], 40_000).into();
+        for (allowed, here, elsewhere) in
+            [(Allowed::No, false, false), (Allowed::Local, true, false), (Allowed::Yes, true, true)]
+        {
+            let node = node_for(allowed);
+            for (mut asker, may) in [
+                (Asker::new(&node, Door::Client), here),
+                (Asker::of_peer(&node, Door::Client, remote), elsewhere),
+            ] {
+                for command in ["DEBUG JMAP", "DEBUG DIGEST-VALUE", "DEBUG HELP", "DEBUG NOSUCH"] {
+                    let refused = asker.run(command).starts_with("-ERR DEBUG command not allowed. If the");
+                    assert_eq!(refused, !may, "{allowed:?} {command}");
+                }
+            }
+        }
+        assert_eq!(Settings::default().enable_debug_command, Allowed::No);
+    }
+
+    #[test]
+    fn without_a_lease_no_data_is_told_of() {
+        let node = node();
+        put(&node, "a");
+        let mut asker = Asker::new(&node, Door::Client);
+        let forms = ["DIGEST", "DIGEST-VALUE a", "OBJECT a", "LISTPACK a", "HTSTATS 0", "HTSTATS-KEY a"];
+        for form in forms {
+            assert!(!asker.run(&format!("DEBUG {form}")).starts_with("-CLUSTERDOWN"), "{form}");
+            assert!(asker.rests_on_lease, "{form}");
+        }
+        node.lease.set(0);
+        for form in forms {
+            assert!(asker.run(&format!("DEBUG {form}")).starts_with("-CLUSTERDOWN"), "{form}");
+        }
+        assert_eq!(asker.run("DEBUG JMAP"), "+OK ");
+        assert!(!asker.rests_on_lease);
+    }
 
     #[test]
     fn a_sleep_holds_up_its_own_connection_only() {

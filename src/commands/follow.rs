@@ -8,7 +8,8 @@
 use ringfort_protocol::Args;
 
 use super::{
-    Command, CommandError, Cx, Done, Flags, Gather, Handler, KeyFlags, KeySpec, Run, Spread, rebuild,
+    Command, CommandError, Cx, Done, Flags, Gather, Handler, KeyFlags, KeySpec, Run, Spread,
+    generic::carry::CARRY_LIMIT, rebuild,
 };
 use crate::store::{log::put_record, objects::hash::HashRef};
 
@@ -54,24 +55,40 @@ impl Wanted<'_> {
 
 /// `follow.look key field [key field …]`: of each key, the records that give it the string that it holds, or the one
 /// field (behind a `=`) of its hash; null where there is none.
-pub(crate) static LOOK: Command = Command {
+pub(crate) static LOOK: Command = STEP;
+
+/// What is said of values that have more than [`CARRY_LIMIT`] bytes together.
+pub(crate) const TOO_LARGE: CommandError = CommandError::other(
+    "ERR The values are too large to be brought together from several nodes; give their keys a common hash tag, as in \
+     {tag}key",
+);
+
+const STEP: Command = Command {
     name: "follow.look",
     arity: -3,
     flags: Flags::READONLY,
     keys: &[KeySpec::range(1, -1, 2, KeyFlags::RO.and(KeyFlags::ACCESS))],
     spread: Spread::Keys(Gather::PerKey),
-    run: Run::Data(look),
+    run: Run::Data(|cx, args| look(cx, args, CARRY_LIMIT)),
     ..Command::BASE
 };
 
-fn look(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
+/// Replies with values that have up to `most` bytes together: what is beyond is not even copied.
+fn look(cx: &mut Cx<'_>, args: Args<'_>, mut most: usize) -> Result<Done, CommandError> {
+    let mut take = |bytes: usize| -> Result<(), CommandError> {
+        most = most.checked_sub(bytes).ok_or(TOO_LARGE)?;
+        Ok(())
+    };
     cx.out.array(cx.keys.len());
     for (index, key) in cx.keys.iter().enumerate() {
         let value = cx.db.inspect(*key).map(|entry| entry.value());
         let mut records = Vec::new();
         match args.at(2 + 2 * index) {
             b"" => {
-                if let Some(value) = value.filter(|value| value.as_string().is_some()) {
+                if let Some(value) = value
+                    && let Some(text) = value.as_string()
+                {
+                    take(text.len())?;
                     rebuild::records(cx.db.number, key.bytes, value, None, &mut records);
                 }
             }
@@ -80,6 +97,7 @@ fn look(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
                 if let Some(value) =
                     value.and_then(|value| HashRef::of(value, cx.db.now)).and_then(|hash| hash.get(field))
                 {
+                    take(value.text_len())?;
                     let effect = [&b"HSET"[..], key.bytes, field, &value.to_vec()];
                     put_record(&mut records, cx.db.number, effect.into_iter());
                 }
@@ -92,4 +110,33 @@ fn look(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
         }
     }
     Ok(Done::Read)
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfort_protocol::OwnedArgs;
+
+    use super::*;
+    use crate::commands::bench::Bench;
+
+    static SHORT: Command = Command { run: Run::Data(|cx, args| look(cx, args, 10)), ..STEP };
+
+    #[test]
+    fn values_are_told_up_to_a_limit() {
+        let mut bench = Bench::new();
+        bench.run("set s 12345");
+        bench.run("hset h f 123456");
+        let mut look = |text: &str| {
+            let args: OwnedArgs =
+                ["follow.look"].into_iter().chain(text.split(' ')).map(str::as_bytes).collect();
+            let reply = bench.run_command(&SHORT, args.as_args());
+            String::from_utf8(reply).unwrap().replace("\r\n", " ")
+        };
+        for fits in ["s  s ", "h =f none =f", "s  h =none"] {
+            assert!(look(fits).starts_with("*2 $"), "{fits}");
+        }
+        for exceeds in ["s  s  s ", "s  h =f", "h =f h =f"] {
+            assert_eq!(look(exceeds), "-".to_owned() + &String::from_utf8_lossy(&TOO_LARGE.text()) + " ");
+        }
+    }
 }

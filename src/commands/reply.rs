@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use ringfort_protocol::{Resp, reply};
 
-use super::CommandError;
+use super::{CommandError, Limits};
 use crate::store::packed::Item;
 
 /// Values of at least this many bytes are not copied into a reply but shared with the store.
@@ -20,6 +20,37 @@ pub struct Reply {
     /// The version that the client speaks.
     pub resp: Resp,
 }
+
+/// How much a command may still write of values that it may write as often as its client likes: in all, as many bytes
+/// as the longest string may have. Other replies are no longer than the data that they tell of, or their request.
+#[derive(Debug)]
+pub struct Allowance(usize);
+
+impl Allowance {
+    /// Bytes that stand around a value, at most.
+    const AROUND: usize = 16;
+
+    /// All of it.
+    pub fn new(limits: &Limits) -> Self {
+        Self(limits.proto_max_bulk_len)
+    }
+
+    /// Takes what a value of so many bytes needs.
+    pub fn take(&mut self, bytes: usize) -> Result<(), CommandError> {
+        self.0 = self.0.checked_sub(bytes + Self::AROUND).ok_or(TOO_MANY_BYTES)?;
+        Ok(())
+    }
+}
+
+const TOO_MANY_BYTES: CommandError = CommandError::other(
+    "ERR the result would have more bytes than proto-max-bulk-len; ask for less at a time",
+);
+
+/// No reply is put together that has more bytes than this.
+pub const FLAT_LIMIT: usize = 1 << 30;
+
+/// What stands in the place of a reply that would have more.
+pub const TOO_LONG: &[u8] = b"-ERR the reply is too long to be put together; ask for less at a time\r\n";
 
 /// A point to which a reply can be taken back.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +78,16 @@ impl Reply {
         self.bytes.is_empty()
     }
 
-    /// All bytes in a row; copies the large values.
+    /// All bytes in a row; copies the large values. A reply that would have more than [`FLAT_LIMIT`] so is
+    /// [`TOO_LONG`].
     pub fn into_bytes(self) -> Vec<u8> {
         if self.shared.is_empty() {
             return self.bytes;
         }
         let large: usize = self.shared.iter().map(|shared| shared.1.len()).sum();
+        if self.bytes.len().saturating_add(large) > FLAT_LIMIT {
+            return TOO_LONG.to_vec();
+        }
         let mut all = Vec::with_capacity(self.bytes.len() + large);
         let mut done = 0;
         for (at, value) in &self.shared {
@@ -196,6 +231,19 @@ mod tests {
         reply.bulk(b"end");
         let expected = [b"*2\r\n$16384\r\n", &value[..], b"\r\n$3\r\nend\r\n"].concat();
         assert_eq!(reply.into_bytes(), expected);
+    }
+
+    #[test]
+    fn values_that_are_repeated_are_not_copied_without_end() {
+        let value = Bytes::from(vec![b'x'; 1 << 20]);
+        let of = |count: usize| {
+            let mut reply = Reply::default();
+            reply.array(count);
+            (0..count).for_each(|_| reply.bulk_shared(&value));
+            reply.into_bytes()
+        };
+        assert!(of(2).starts_with(b"*2\r\n$1048576\r\nx"));
+        assert_eq!(of(1_024), TOO_LONG);
     }
 
     #[test]

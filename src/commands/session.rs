@@ -17,8 +17,11 @@ pub struct SessionCx<'a> {
     pub out: &'a mut Reply,
     /// The time of this turn.
     pub now: Now,
-    /// What the event loop is to do before the client is answered and read from again. The handler writes no reply then.
+    /// What the event loop is to do before the client is answered and read from again. The handler writes no reply
+    /// then.
     pub later: Option<Later>,
+    /// The reply tells of data: it is sent only if the node still has its lease then.
+    pub rests_on_lease: bool,
 }
 
 /// What an event loop does for a session that waits for it.

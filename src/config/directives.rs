@@ -10,7 +10,7 @@ use ringfort_protocol::glob;
 
 use super::{
     Settings,
-    value::{Why, format, integer, level, policy, size, word, yes_or_no},
+    value::{Why, allowed, format, integer, level, policy, size, word, yes_or_no},
 };
 
 /// A directive.
@@ -177,6 +177,16 @@ pub static DIRECTIVES: &[Directive] = &[
     number!("timeout", integer, timeout, 0..=INT),
     number!("tcp-keepalive", integer, tcp_keepalive, 0..=INT),
     fixed!("tcp-backlog", "511").at(When::Never),
+    Directive {
+        name: "enable-debug-command",
+        aliases: &[],
+        when: When::Start,
+        print: |settings| settings.enable_debug_command.name().into(),
+        parse: |settings, text| {
+            settings.enable_debug_command = allowed(text)?;
+            Ok(())
+        },
+    },
     Directive {
         name: "client-query-buffer-limit",
         aliases: &[],

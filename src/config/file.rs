@@ -1,7 +1,7 @@
 //! The configuration file, in the form of `redis.conf`: a directive a line, its values behind it, `#` before remarks.
 //!
-//! [`apply`] sets what it says. [`rewritten`] writes the settings in force back into its text: what is unchanged stays to
-//! the letter, remarks and order included.
+//! [`apply`] sets what it says. [`rewritten`] writes the settings in force back into its text: what is unchanged stays
+//! to the letter, remarks and order included.
 
 use super::{
     Refused, Settings,
@@ -35,8 +35,8 @@ pub struct Line {
     pub value: String,
 }
 
-/// Sets what a file's text says, line by line: the last of several lines for one directive counts. Returns the directives
-/// that were passed over, since they [mean nothing here](redis). On an error some may have been set.
+/// Sets what a file's text says, line by line: the last of several lines for one directive counts. Returns the
+/// directives that were passed over, since they [mean nothing here](redis). On an error some may have been set.
 pub fn apply(text: &str, settings: &mut Settings) -> Result<Vec<Line>, BadLine> {
     let mut passed_over = Vec::new();
     for line in parse(text)? {
@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_rewrite_keeps_what_is_unchanged_and_adds_what_is_missing() {
-        let text = "# mine\nport 6379\nmaxmemory 1gb\n\nvendor-thing x\nMAXMEMORY 2gb\nlfu-log-factor 10\nrepl-backlog-size 64mb\n";
+        let text = "# mine\nport 6379\nmaxmemory 1gb\n\nvendor-thing x\nMAXMEMORY 2gb\nlfu-log-factor 10\n\
+                    repl-backlog-size 64mb\n";
         let settings =
             Settings { maxmemory: 3 << 30, requirepass: "two words".into(), ..Settings::default() };
         let expected = "# mine\nport 6379\nmaxmemory 3221225472\n\nvendor-thing x\nlfu-log-factor 10\n\

@@ -1,4 +1,5 @@
-//! Thresholds at which values change their form, and how large they may become: what commands are given of the settings.
+//! Thresholds at which values change their form, and how large they may become: what commands are given of the
+//! settings.
 
 /// Settings that decide how values are stored and how large they may become: Redis' directives of these names.
 #[derive(Clone, Debug)]

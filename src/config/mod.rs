@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 pub use self::{
     directives::{Directive, find, matching},
     limits::Limits,
-    value::bytes,
+    value::{Allowed, bytes},
 };
 use crate::{
     env::files,
@@ -55,6 +55,8 @@ pub struct Settings {
     pub timeout: u32,
     /// Seconds between the probes of a silent connection; 0: none.
     pub tcp_keepalive: u32,
+    /// Who may use DEBUG, at start.
+    pub enable_debug_command: Allowed,
     /// Bytes of memory that may be used; 0: no limit.
     pub maxmemory: u64,
     /// What happens at the limit.
@@ -122,6 +124,7 @@ impl Default for Settings {
             maxclients: 10_000,
             timeout: 0,
             tcp_keepalive: 300,
+            enable_debug_command: Allowed::No,
             maxmemory: 0,
             policy: Policy::NoEviction,
             maxmemory_samples: 5,
@@ -295,6 +298,10 @@ mod tests {
         assert_eq!(
             refused(&config, &[("DATABASES", "8")]),
             format!("{failed} 'DATABASES') - can't set immutable config")
+        );
+        assert_eq!(
+            refused(&config, &[("enable-debug-command", "yes")]),
+            format!("{failed} 'enable-debug-command') - can't set immutable config")
         );
         assert_eq!(
             refused(&config, &[("maxmemory", "1"), ("maxmemory", "2")]),

@@ -160,7 +160,6 @@ const TUNING: &[&str] = &[
     "disable-thp",
     "dual-channel-replication-enabled",
     "dynamic-hz",
-    "enable-debug-command",
     "enable-module-command",
     "enable-protected-configs",
     "extended-redis-compatibility",

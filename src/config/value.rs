@@ -102,6 +102,36 @@ pub(super) fn format(text: &str) -> Result<Format, Why> {
     one_of(text, Format::ALL, Format::name)
 }
 
+/// Who may use a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Nobody.
+    No,
+    /// Every client.
+    Yes,
+    /// Clients of this machine.
+    Local,
+}
+
+impl Allowed {
+    /// All of them, in the order in which Redis lists them when it complains.
+    const ALL: [Self; 3] = [Self::No, Self::Yes, Self::Local];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Yes => "yes",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// Who may use a command.
+pub(super) fn allowed(text: &str) -> Result<Allowed, Why> {
+    one_of(text, Allowed::ALL, Allowed::name)
+}
+
 /// One of some values by its name, in any case of letters.
 fn one_of<T: Copy, const N: usize>(text: &str, all: [T; N], name: fn(T) -> &'static str) -> Result<T, Why> {
     let chosen = choice(text, &all.map(name))?;

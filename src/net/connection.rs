@@ -27,7 +27,7 @@ use tokio::{
 
 use super::{EventLoop, READ_BUFFER};
 use crate::{
-    clients::{Client, Door, Shared},
+    clients::{Client, Door, Shared, is_local},
     commands::{CommandError, Reply},
     config::Settings,
     routing::{Completion, ConnKey},
@@ -123,7 +123,8 @@ impl Connection {
         self.resume.notify_one();
     }
 
-    /// Closes the connection if its client has been silent for so long, in nanoseconds, and is not waiting for anything.
+    /// Closes the connection if its client has been silent for so long, in nanoseconds, and is not waiting for
+    /// anything.
     pub(super) fn close_if_idle(&self, now: u64, timeout: u64) {
         let silent = now.saturating_sub(self.shared.active.load(Ordering::Relaxed));
         if silent > timeout && self.session.borrow().is_idle() {
@@ -250,8 +251,7 @@ impl Connection {
 
 /// Why a client is refused before it has said anything.
 fn refusal(settings: &Settings, peer: SocketAddr) -> Option<&'static str> {
-    let is_local = peer.ip().to_canonical().is_loopback();
-    (settings.protected_mode && settings.requirepass.is_empty() && !is_local).then_some(PROTECTED)
+    (settings.protected_mode && settings.requirepass.is_empty() && !is_local(peer)).then_some(PROTECTED)
 }
 
 /// Tells a client why it is refused, as far as its socket takes it at once.

@@ -1,8 +1,11 @@
 //! For unit tests: a small node, and clients that ask it without a socket.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -18,6 +21,7 @@ use crate::{
         self, Reply, Run,
         session::{Later, SessionCx},
     },
+    config::Config,
     env::{Clock, Now},
     store::Store,
 };
@@ -70,6 +74,11 @@ pub(crate) fn topology() -> Topology {
 
 /// Node number 1, which serves all shards and holds its lease.
 pub(crate) fn node() -> Node {
+    node_with(crate::config::Settings::default())
+}
+
+/// The same, with these settings.
+pub(crate) fn node_with(settings: crate::config::Settings) -> Node {
     let node = Node {
         id: NodeId([1; 20]),
         incarnation: 1.into(),
@@ -78,7 +87,7 @@ pub(crate) fn node() -> Node {
         store: Store::new(SHARDS, 0),
         topology: Arc::new(ArcSwap::from_pointee(Topology::unfounded())),
         lease: Default::default(),
-        config: Default::default(),
+        config: Config::new(settings),
         clients: Default::default(),
         stats: Default::default(),
         memory: crate::memory::Memory::new(),
@@ -119,17 +128,23 @@ pub(crate) struct Asker<'n> {
     pub(crate) now: Now,
     /// What it was told to wait for by its last request.
     pub(crate) later: Option<Later>,
+    /// Whether the reply to it rests on the node's lease.
+    pub(crate) rests_on_lease: bool,
 }
 
 impl<'n> Asker<'n> {
     /// A client that has come in by this door.
     pub(crate) fn new(node: &'n Node, door: Door) -> Self {
+        Self::of_peer(node, door, ([127, 0, 0, 1], 40_000 + node.clients.len() as u16).into())
+    }
+
+    /// The same from this address.
+    pub(crate) fn of_peer(node: &'n Node, door: Door, peer: SocketAddr) -> Self {
         let now = Now::of(&*node.clock);
-        let peer = ([127, 0, 0, 1], 40_000 + node.clients.len() as u16).into();
         let local = ([10, 0, 0, 1], 6381).into();
         let shared = node.clients.enter(peer, local, 7, now.boot, usize::MAX).unwrap();
         let client = Client::new(shared, door, node.config.load().requirepass.is_empty());
-        Self { node, client, now, later: None }
+        Self { node, client, now, later: None, rests_on_lease: false }
     }
 
     /// Runs a command about the connection or the server that is written as one would type it. Returns its reply with
@@ -146,9 +161,9 @@ impl<'n> Asker<'n> {
             let Run::Session(handler) = command.run else { panic!("no command of this kind: {args:?}") };
             self.client.shared.texts().command = commands::full_name(command);
             let (node, client, now) = (self.node, &mut self.client, self.now);
-            let mut cx = SessionCx { node, client, out: &mut out, now, later: None };
+            let mut cx = SessionCx { node, client, out: &mut out, now, later: None, rests_on_lease: false };
             let result = handler(&mut cx, args);
-            self.later = cx.later;
+            (self.later, self.rests_on_lease) = (cx.later, cx.rests_on_lease);
             result
         });
         if let Err(error) = result {

@@ -9,18 +9,19 @@
 //! Where a command reads keys that it finds by the values of its own ([`follow`](crate::commands::follow)), these are
 //! made of the copies, and what they hold is fetched next, as often as it takes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ringfort_protocol::{OwnedArgs, elements};
 
 use super::{
     Origin, Request, Router,
+    carry::fetched,
     steps::{Asked, Job, NONSENSE, body},
 };
 use crate::{
     commands::{
         Command, CommandError, Flags, Run,
-        follow::LOOK,
+        follow::{LOOK, TOO_LARGE, Wanted},
         generic::carry::{APPLY, APPLY_IN_BOUNDS, CARRY_LIMIT, FETCH, fingerprint},
         scratch::{Change, Given, Scratch},
     },
@@ -35,11 +36,6 @@ const LOOKS: usize = 1024;
 
 /// Bytes of their names, likewise: far below what a request to another node may have.
 const LOOK_BYTES: usize = 4 << 20;
-
-const TOO_LARGE: CommandError = CommandError::other(
-    "ERR The values are too large to be brought together from several nodes; give their keys a common hash tag, as in \
-     {tag}key",
-);
 
 /// A command whose values are on their way.
 #[derive(Debug)]
@@ -70,6 +66,24 @@ enum Stage {
     Look(usize),
     Change,
     TakeBack,
+}
+
+/// What a command wants beyond its keys, each once, as arguments of [`LOOK`].
+#[derive(Debug, Default)]
+struct Wants {
+    all: BTreeSet<[Vec<u8>; 2]>,
+    /// What they take, in bytes.
+    bytes: usize,
+}
+
+impl Wants {
+    fn add(&mut self, want: Wanted<'_>) {
+        let args = want.args();
+        let bytes = args.iter().map(Vec::len).sum::<usize>() + size_of_val(&args);
+        if self.all.insert(args) {
+            self.bytes += bytes;
+        }
+    }
 }
 
 impl Router {
@@ -140,18 +154,16 @@ impl Router {
             let args = job.asked.request.args.as_args();
             job.keys.iter().map(|index| args.at(*index).to_vec()).collect()
         };
-        let (mut seen, mut wanted, mut bytes) = (HashSet::new(), Vec::new(), 0);
+        let mut wants = Wants::default();
         self.on_copies(job, |scratch, given| {
             scratch.find(given, &following, &mut |want| {
-                let args = want.args();
-                if own.iter().all(|key| key != want.key) && seen.insert(args.clone()) {
-                    bytes += want.key.len() + size_of_val(&args);
-                    wanted.push(args);
+                if own.iter().all(|key| key != want.key) {
+                    wants.add(want);
                 }
-                bytes <= CARRY_LIMIT
+                wants.bytes <= CARRY_LIMIT
             })
         })?;
-        if bytes > CARRY_LIMIT { Err(TOO_LARGE) } else { Ok(wanted) }
+        if wants.bytes > CARRY_LIMIT { Err(TOO_LARGE) } else { Ok(wants.all.into_iter().collect()) }
     }
 
     /// Does something with the command and all that was fetched for it.
@@ -218,7 +230,7 @@ impl Router {
                 self.fetch_next(job);
             }
             (Stage::Fetch, _) => {
-                let Some(records) = body(reply) else { return self.fail_job(job.asked, &NONSENSE) };
+                let Some([records, _]) = fetched(reply) else { return self.fail_job(job.asked, &NONSENSE) };
                 job.values.push(Some(records.to_vec()));
                 self.fetch_next(job);
             }
@@ -282,4 +294,24 @@ fn apply(step: &Command, job: &Assembling, key: usize, before: Option<u64>, effe
     let before = before.map_or("", |before| number.format(before)).as_bytes();
     let name = job.asked.request.args.as_args().at(job.keys[key]);
     [step.name.as_bytes(), name, before, effects].into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_wanted_counts_and_once() {
+        let field = [b'f'; 1_000];
+        let mut wants = Wants::default();
+        let mut bytes = |key: &[u8], field: Option<&[u8]>| {
+            wants.add(Wanted { key, field });
+            wants.bytes
+        };
+        let first = bytes(b"key", Some(&field));
+        assert!(first > 1_003, "{first}");
+        assert_eq!(bytes(b"key", Some(&field)), first);
+        let both = bytes(b"key", None);
+        assert_eq!(both, 2 * first - 1_001);
+    }
 }

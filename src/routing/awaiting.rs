@@ -1,9 +1,9 @@
 //! Commands that wait for keys of several nodes.
 //!
 //! The keys are tried one after the other, in their order, each where it lives, by the command itself with that key
-//! alone, not waiting. When all are empty, each owner is asked to say when one of its keys can be had; when one says so,
-//! the others are told to forget it, and all begins anew. So the first key that has something is taken first, as on one
-//! node; but it is not atomic, and who waits in this way has no place in the order of those who wait for a key.
+//! alone, not waiting. When all are empty, each owner is asked to say when one of its keys can be had; when one says
+//! so, the others are told to forget it, and all begins anew. So the first key that has something is taken first, as on
+//! one node; but it is not atomic, and who waits in this way has no place in the order of those who wait for a key.
 
 use ringfort_protocol::OwnedArgs;
 

@@ -4,7 +4,7 @@
 //! removed from the source if that is still what was carried; if not, it is carried again. So no write to the source
 //! is lost, but others see the steps. What the steps are is in [`crate::commands::generic::carry`].
 
-use ringfort_protocol::OwnedArgs;
+use ringfort_protocol::{OwnedArgs, elements};
 
 use super::{
     Origin, Request, Router,
@@ -14,7 +14,7 @@ use crate::{
     commands::{
         CommandError, Reply,
         generic::{
-            carry::{DROP, FETCH, PLACE, fingerprint},
+            carry::{DROP, FETCH, PLACE},
             rename::CopyOptions,
         },
     },
@@ -44,11 +44,11 @@ enum Verb {
     Copy,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Stage {
     Fetch,
-    /// With the fingerprint of the value.
-    Place(u64),
+    /// With the print of the value.
+    Place(Vec<u8>),
     Drop,
 }
 
@@ -79,13 +79,15 @@ impl Router {
 
     pub(super) fn carry_goes_on(&mut self, mut carrying: Carrying, reply: &[u8]) {
         let args = carrying.asked.request.args.as_args();
-        match (carrying.stage, reply) {
+        match (std::mem::replace(&mut carrying.stage, Stage::Fetch), reply) {
             (Stage::Fetch, b"$-1\r\n" | b"_\r\n") => self.source_is_absent(carrying),
             (Stage::Fetch, _) => {
-                let Some(records) = body(reply) else { return self.fail_job(carrying.asked, &NONSENSE) };
+                let Some([records, print]) = fetched(reply) else {
+                    return self.fail_job(carrying.asked, &NONSENSE);
+                };
                 let how: &[u8] = if carrying.replace { b"REPLACE" } else { b"NX" };
                 let args: OwnedArgs = [PLACE.name.as_bytes(), args.at(2), how, records].into_iter().collect();
-                carrying.stage = Stage::Place(fingerprint(records));
+                carrying.stage = Stage::Place(print.to_vec());
                 let db = carrying.db;
                 self.step(Job::Carry(carrying), &PLACE, db, &args);
             }
@@ -93,11 +95,9 @@ impl Router {
             (Stage::Place(_), _) if carrying.verb == Verb::Copy => {
                 self.end_job(carrying.asked, b":1\r\n".to_vec());
             }
-            (Stage::Place(fingerprint), _) => {
-                let mut number = itoa::Buffer::new();
-                let fingerprint = number.format(fingerprint).as_bytes();
+            (Stage::Place(print), _) => {
                 let args: OwnedArgs =
-                    [DROP.name.as_bytes(), args.at(1), args.at(2), fingerprint].into_iter().collect();
+                    [DROP.name.as_bytes(), args.at(1), args.at(2), &print].into_iter().collect();
                 carrying.stage = Stage::Drop;
                 let db = carrying.asked.request.db;
                 self.step(Job::Carry(carrying), &DROP, db, &args);
@@ -134,4 +134,10 @@ impl Router {
         }
         self.end_job(carrying.asked, out.into_bytes());
     }
+}
+
+/// The records and the print of a value that was fetched.
+pub(super) fn fetched(reply: &[u8]) -> Option<[&[u8]; 2]> {
+    let mut parts = elements(reply)?;
+    Some([body(parts.next()?)?, body(parts.next()?)?])
 }

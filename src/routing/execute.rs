@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use ringfort_cluster::{Offset, ShardId};
-use ringfort_protocol::Args;
 use smallvec::SmallVec;
 
 use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
@@ -71,16 +70,10 @@ impl Router {
                 self.execute_one(handler, request, keys, out)
             }
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
-            Run::Data(handler) => {
-                self.execute_several(handler, request, keys, self.shards_of(keys), None, out)
+            Run::Data(handler) | Run::Following(Following { run: handler, .. }) => {
+                self.execute_several(handler, request, keys, None, out)
             }
-            Run::Blocking(Blocking { handler, .. }) => {
-                self.execute_several(handler, request, keys, self.shards_of(keys), who, out)
-            }
-            Run::Following(following) => {
-                let shards = self.reached(&following, request.args, keys);
-                self.execute_several(following.run, request, keys, shards, None, out)
-            }
+            Run::Blocking(Blocking { handler, .. }) => self.execute_several(handler, request, keys, who, out),
             Run::EachShard(handler) => {
                 let mine: Vec<_> =
                     (0..self.node.store.shards()).map(ShardId).filter(|id| self.is_here(*id)).collect();
@@ -129,11 +122,11 @@ impl Router {
         handler: Handler,
         request: &Request<'_>,
         keys: &[Key<'_>],
-        mut ids: SmallVec<[ShardId; 8]>,
         who: Option<(Origin, Stay)>,
         out: &mut Reply,
     ) -> Executed {
         let (node, settings) = (self.node.clone(), self.settings.clone());
+        let mut ids = self.needed(request, keys);
         ids.sort_unstable();
         ids.dedup();
         let mut guards: SmallVec<[_; 8]> = ids.iter().map(|id| node.store.lock(*id)).collect();
@@ -171,21 +164,17 @@ impl Router {
         if waits { Executed::Waits } else { Executed::Done(written) }
     }
 
-    fn shards_of(&self, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
-        keys.iter().map(|key| self.node.store.shard_of(key.slot)).collect()
-    }
-
-    /// The shards of a command's keys, and of those that it may find by their values.
-    fn reached(&self, following: &Following, args: Args<'_>, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
+    /// The shards that a request needs: those of its keys, and those that it may find by their values.
+    pub(super) fn needed(&self, request: &Request<'_>, keys: &[Key<'_>]) -> SmallVec<[ShardId; 8]> {
         let store = &self.node.store;
-        match (following.reach)(args) {
-            Reach::Everything => (0..store.shards()).map(ShardId).collect(),
-            Reach::Slots(slots) => {
-                let mut shards = self.shards_of(keys);
-                shards.extend(slots.into_iter().map(|slot| store.shard_of(slot)));
-                shards
+        let mut shards: SmallVec<[ShardId; 8]> = keys.iter().map(|key| store.shard_of(key.slot)).collect();
+        if let Run::Following(following) = request.command.run {
+            match (following.reach)(request.args) {
+                Reach::Everything => shards = (0..store.shards()).map(ShardId).collect(),
+                Reach::Slots(slots) => shards.extend(slots.into_iter().map(|slot| store.shard_of(slot))),
             }
         }
+        shards
     }
 
     /// Runs a command once for each of these shards, in ascending order, and puts the replies together. All are locked

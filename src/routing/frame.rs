@@ -8,11 +8,13 @@ use ringfort_cluster::{Epoch, Offset, ShardId, Version};
 use ringfort_protocol::Resp;
 use smallvec::SmallVec;
 
+use crate::commands::reply::FLAT_LIMIT;
+
 /// No frame is longer than this: the longest command, or the longest reply, with its head.
-pub const FRAME_LIMIT: usize = (1 << 30) + 8192;
+pub const FRAME_LIMIT: usize = CONTENT_LIMIT + 8192;
 
 /// No command and no reply in a frame is longer than this.
-pub const CONTENT_LIMIT: usize = 1 << 30;
+pub const CONTENT_LIMIT: usize = FLAT_LIMIT;
 
 /// Bytes of a request's head.
 const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
@@ -24,8 +26,8 @@ const WAITS: u8 = 2;
 /// Stands for the number of positions in a reply frame that says [`Answer::NotPrimary`].
 const NOT_PRIMARY: u16 = u16::MAX;
 
-/// Stands for the id in a reply that answers none: the node is about to stop, has given its lease up, and runs nothing of
-/// what it has not answered.
+/// Stands for the id in a reply that answers none: the node is about to stop, has given its lease up, and runs nothing
+/// of what it has not answered.
 const FAREWELL: u32 = u32::MAX;
 
 /// Stands for the id in a frame that says [`Answer::Waits`]; the request's own follows. A node that does not know such

@@ -82,8 +82,8 @@ impl Router {
         self.held.insert(held.stay.order, held);
     }
 
-    /// Whether requests wait, for somebody to serve their shards or for replicas; or whether somebody who waits for data
-    /// could not be served.
+    /// Whether requests wait, for somebody to serve their shards or for replicas; or whether somebody who waits for
+    /// data could not be served.
     pub fn has_waiting(&self) -> bool {
         let serves_later = !self.ready.is_empty() || !self.put_off.is_empty();
         !self.held.is_empty() || self.waits_for_replicas() || serves_later
@@ -152,9 +152,9 @@ impl Router {
         let keys = self.keys(view.command, view.args);
         let place = self.place(&view, &keys);
         let conn = self.connection_of(origin);
-        let shard = |key: &Key<'_>| self.node.store.shard_of(key.slot);
-        let behind = |conn| keys.iter().any(|key| passed_over.contains(&(conn, shard(key))));
-        let blocked = conn.is_some_and(|conn| behind(conn) || self.overtakes(conn, &keys, place));
+        let needed = self.needed(&view, &keys);
+        let behind = |conn| needed.iter().any(|shard| passed_over.contains(&(conn, *shard)));
+        let blocked = conn.is_some_and(|conn| behind(conn) || self.overtakes(conn, &needed, place));
         match place {
             _ if blocked => self.hold_until(origin, view, &keys, stay),
             // The keys have parted since they were grouped: its job begins anew.

@@ -539,20 +539,19 @@ impl Router {
 
     /// Whether a request of this connection must not overtake an earlier one on a shard that it needs, if it goes to
     /// `place`.
-    pub fn must_queue(&self, conn: ConnKey, keys: &[Key<'_>], place: Place) -> bool {
+    pub fn must_queue(&self, conn: ConnKey, request: &Request<'_>, keys: &[Key<'_>], place: Place) -> bool {
         if self.unresolved.is_empty() {
             return false;
         }
-        let unresolved = |key: &Key<'_>| self.unresolved.get(&(conn, self.node.store.shard_of(key.slot)));
-        let waits = keys.iter().filter_map(unresolved).any(|earlier| earlier.held > 0);
-        waits || self.overtakes(conn, keys, place)
+        let needed = self.needed(request, keys);
+        let mut earlier = needed.iter().filter_map(|shard| self.unresolved.get(&(conn, *shard)));
+        earlier.any(|earlier| earlier.held > 0) || self.overtakes(conn, &needed, place)
     }
 
-    /// Whether a request would overtake one that was sent to a peer.
-    fn overtakes(&self, conn: ConnKey, keys: &[Key<'_>], place: Place) -> bool {
-        let unresolved = |key: &Key<'_>| self.unresolved.get(&(conn, self.node.store.shard_of(key.slot)));
-        let elsewhere = |earlier: &Unresolved| earlier.sent > 0 && place != Place::Peer(earlier.to);
-        keys.iter().filter_map(unresolved).any(elsewhere)
+    /// Whether a request that needs these shards would overtake one that was sent to a peer.
+    fn overtakes(&self, conn: ConnKey, needed: &[ShardId], place: Place) -> bool {
+        let mut earlier = needed.iter().filter_map(|shard| self.unresolved.get(&(conn, *shard)));
+        earlier.any(|earlier| earlier.sent > 0 && place != Place::Peer(earlier.to))
     }
 
     /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
@@ -702,9 +701,10 @@ impl Router {
         self.topology.version
     }
 
-    /// Whether this node holds a complete copy of the shard of these keys.
-    pub fn has_replica(&self, keys: &[Key<'_>]) -> bool {
-        let shard = |key: &Key<'_>| self.node.store.lock(self.node.store.shard_of(key.slot)).core.role;
-        keys.first().is_some_and(|key| shard(key) == Role::Replica)
+    /// Whether this node has, of all shards that a request with keys needs, complete copies of others' or its own.
+    pub fn has_copies(&self, request: &Request<'_>, keys: &[Key<'_>]) -> bool {
+        let role = |shard: &ShardId| self.node.store.lock(*shard).core.role;
+        let is_copy = |shard: &ShardId| matches!(role(shard), Role::Replica | Role::Primary);
+        !keys.is_empty() && self.needed(request, keys).iter().all(is_copy)
     }
 }

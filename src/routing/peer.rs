@@ -290,7 +290,7 @@ impl Router {
         let keys = self.keys(command, args);
         let place = self.place(&view, &keys);
         let stay = self.new_stay();
-        if self.must_queue(conn, &keys, place) {
+        if self.must_queue(conn, &view, &keys, place) {
             return self.hold(origin, view.to_owned(), &keys, stay);
         }
         match place {

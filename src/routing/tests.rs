@@ -785,3 +785,45 @@ fn nothing_overtakes_a_sort_that_is_on_its_way() {
     cluster.settle();
     assert_eq!(cluster.replies(0), "*1 $6 before +OK ");
 }
+
+#[test]
+fn a_sort_overtakes_no_earlier_request_for_what_it_may_read() {
+    let mut cluster = Cluster::new(3);
+    let (list, weight) = (key_of(0, 0), key_of(1, 0));
+    cluster.run(0, &format!("rpush {list} {weight}"));
+    cluster.run(0, &format!("set {weight} before"));
+    for sort in [format!("sort {list} by nosort get *"), format!("sort_ro {list} by nosort get *")] {
+        cluster.feed(0, &format!("append {weight} -x"));
+        cluster.feed(0, &sort);
+        assert_eq!(cluster.routers[0].held().0, 1, "it waits for the reply to the earlier one");
+        cluster.settle();
+        cluster.routers[0].retry_held();
+        cluster.settle();
+        let replies = cluster.replies(0);
+        let value = cluster.run(0, &format!("get {weight}"));
+        assert!(replies.ends_with(&format!(" *1 {value}")), "{replies}");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn a_replica_that_lacks_what_a_pattern_names_sends_the_client_on_at_once() {
+    let mut cluster = Cluster::new(2);
+    let list = key_of(1, 0);
+    cluster.sessions[0].client.readonly = true;
+    cluster.sessions[0].client.door = Door::Cluster;
+    for shard in (0..SHARDS).filter(|shard| shard % 2 == 1) {
+        cluster.routers[0].node.store.lock(ringfort_cluster::ShardId(shard)).core.role = Role::Replica;
+    }
+    // This one has copies of all that may be named.
+    cluster.feed(0, &format!("sort_ro {list} by w:*"));
+    assert_eq!(cluster.replies(0), "*0 ");
+    cluster.routers[0].node.store.lock(ringfort_cluster::ShardId(3)).core.role = Role::Absent;
+    cluster.feed(0, &format!("sort_ro {list} by w:*"));
+    cluster.deliver(0);
+    let reply = cluster.replies(0);
+    assert!(reply.starts_with("-MOVED "), "{reply}");
+    cluster.feed(0, &format!("sort_ro {list}"));
+    assert_eq!(cluster.replies(0), "*0 ");
+    assert_eq!(cluster.routers[0].node.stats.held.get(), 0);
+}

@@ -269,10 +269,12 @@ impl Session {
             return self.output.tail().error(&CommandError::other(text));
         }
         let place = match router.place(&request, &keys) {
-            Place::Peer(_) | Place::Wait if request.replica && router.has_replica(&keys) => Place::Here,
+            Place::Peer(_) | Place::Wait if request.replica && router.has_copies(&request, &keys) => {
+                Place::Here
+            }
             place => place,
         };
-        let mut place = if router.must_queue(self.key, &keys, place) { Place::Wait } else { place };
+        let mut place = if router.must_queue(self.key, &request, &keys, place) { Place::Wait } else { place };
         if place == Place::Here {
             let out = self.output.tail();
             match router.execute(&request, &keys, None, out) {
@@ -295,10 +297,11 @@ impl Session {
         router.publish();
         let out = self.output.tail();
         let mark = out.mark();
-        let mut cx =
-            SessionCx { node: &router.node, client: &mut self.client, out, now: router.now, later: None };
+        let (node, client, now) = (&router.node, &mut self.client, router.now);
+        let mut cx = SessionCx { node, client, out, now, later: None, rests_on_lease: false };
         let result = handler(&mut cx, args);
-        let later = cx.later.take();
+        let SessionCx { later, rests_on_lease, .. } = cx;
+        router.ran |= rests_on_lease;
         if let Err(error) = result {
             out.rewind(mark);
             out.error(&error);

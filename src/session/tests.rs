@@ -7,6 +7,7 @@ use ringfort_cluster::Epoch;
 use super::*;
 use crate::{
     clients::Door,
+    config::{Allowed, Settings},
     node::{Node, testing},
     routing::Parking,
 };
@@ -66,7 +67,8 @@ fn a_pause_of_all_lets_only_its_end_pass() {
 
 #[test]
 fn what_the_loop_does_for_a_session_blocks_it_until_the_answer() {
-    let node = Arc::new(testing::node());
+    let settings = Settings { enable_debug_command: Allowed::Yes, ..Settings::default() };
+    let node = Arc::new(testing::node_with(settings));
     let mut bench = Bench::new(&node);
     let (rest, sent) = bench.receive("PING\r\nDEBUG SLEEP 1\r\nPING\r\n");
     assert_eq!((rest, sent.as_str()), ("PING\r\n", "+PONG "));

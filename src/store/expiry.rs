@@ -77,8 +77,8 @@ impl Rounds {
 impl Shard {
     /// Removes keys and fields whose time is over at `now`, in Unix milliseconds, and logs it.
     ///
-    /// `budget` bounds the work: an entry that is looked at costs 1, and so does a page that is passed over; and no more
-    /// fields than that are removed from hashes that stay. Returns whether there is more to do.
+    /// `budget` bounds the work: an entry that is looked at costs 1, and so does a page that is passed over; and no
+    /// more fields than that are removed from hashes that stay. Returns whether there is more to do.
     pub fn expire(&mut self, now: u64, mut budget: usize) -> bool {
         let core = &mut self.core;
         if core.rounds.soonest > now {
@@ -116,14 +116,15 @@ struct Expired<'a> {
 }
 
 impl Expired<'_> {
-    /// Removes fields that are due from a hash that has others.
-    fn take_fields(&mut self, entry: &mut Entry) {
+    /// Removes fields that are due from a hash that has others, as many as one effect names. Returns whether there were
+    /// any.
+    fn take_fields(&mut self, entry: &mut Entry) -> bool {
         let (core, db) = (&mut *self.core, self.db);
         let before = entry.heap_bytes();
-        let Some(Object::Hash(hash)) = entry.object_mut() else { return };
+        let Some(Object::Hash(hash)) = entry.object_mut() else { return false };
         let gone = hash.take_due(self.now, *self.fields);
         if gone.is_empty() {
-            return;
+            return false;
         }
         *self.fields -= gone.len();
         core.charge(db, before, entry.heap_bytes());
@@ -132,6 +133,7 @@ impl Expired<'_> {
         let effect: Vec<&[u8]> =
             [&b"HDEL"[..], key.bytes].into_iter().chain(gone.iter().map(Vec::as_slice)).collect();
         core.log_effect(db, Some(key), effect.iter().copied());
+        true
     }
 }
 
@@ -148,9 +150,7 @@ impl Sweep<Entry> for Expired<'_> {
         if entry.is_over(self.now) {
             return true;
         }
-        if entry.soonest() <= self.now {
-            self.take_fields(entry);
-        }
+        while entry.soonest() <= self.now && self.take_fields(entry) {}
         note.include(entry.soonest());
         self.core.rounds.passed = self.core.rounds.passed.min(entry.soonest());
         false
@@ -325,6 +325,29 @@ mod tests {
         assert_eq!(primary.shard().core.expired_fields, 1_000);
         assert_eq!(primary.shard().core.used, replica.shard().core.used);
         assert_eq!(primary.shard().core.rounds.soonest, u64::MAX);
+    }
+
+    #[test]
+    fn no_effect_names_more_fields_than_a_log_should_take_at_once() {
+        let (mut primary, mut replica) = (Bench::new(), Bench::new());
+        let now = primary.now;
+        primary.run("hset h stays 1");
+        for letter in ["a", "b", "c", "d", "e"] {
+            primary.run(&format!("hsetex h pxat {} fields 1 {} v", now + 1, letter.repeat(30_000)));
+        }
+        replica.follow(&mut primary);
+        expire(&primary, now + 1, 20_000);
+        replica.follow(&mut primary);
+        assert_eq!(replica.run("hkeys h"), "*1 $5 stays ");
+        for letter in ["a", "b", "c", "d", "e"] {
+            primary.run(&format!("hsetex h pxat {} fields 1 {} v", now + 2, letter.repeat(30_000)));
+        }
+        primary.effects();
+        expire(&primary, now + 2, 20_000);
+        let effects = primary.effects();
+        let fields: Vec<usize> = effects.split("; ").map(|effect| effect.split(' ').count() - 2).collect();
+        assert_eq!(fields, [3, 2]);
+        assert_eq!(primary.shard().core.expired_fields, 10);
     }
 
     #[test]

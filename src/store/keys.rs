@@ -29,19 +29,34 @@ impl Shard {
         let slots = self.slots();
         let mut visited = 0;
         for slot in from.slot.max(slots.start)..slots.end {
-            let Some(table) = self.table(db, slot) else { continue };
-            let hash = if slot == from.slot { from.hash } else { 0 };
-            let next = table.scan(hash, count.saturating_sub(visited), |entry| {
-                visited += 1;
-                if !entry.is_over(now) {
-                    visit(entry.key(), entry.value());
-                }
-            });
-            if let Some(hash) = next {
-                return (visited, Some(Point { slot, hash }));
+            let at = if slot == from.slot { from } else { Point { slot, hash: 0 } };
+            let (seen, next) = self.scan_slot(db, at, count.saturating_sub(visited), now, &mut visit);
+            visited += seen;
+            if next.is_some() {
+                return (visited, next);
             }
         }
         (visited, None)
+    }
+
+    /// The same within the one slot of a point, which must be of this shard.
+    pub fn scan_slot(
+        &self,
+        db: u8,
+        from: Point,
+        count: usize,
+        now: u64,
+        mut visit: impl FnMut(&[u8], Value<'_>),
+    ) -> (usize, Option<Point>) {
+        let Some(table) = self.table(db, from.slot) else { return (0, None) };
+        let mut visited = 0;
+        let next = table.scan(from.hash, count, |entry| {
+            visited += 1;
+            if !entry.is_over(now) {
+                visit(entry.key(), entry.value());
+            }
+        });
+        (visited, next.map(|hash| Point { slot: from.slot, hash }))
     }
 
     /// A key of a database, each with the same chance, whose time was not over at `now`: `random` gives 64 bits at
@@ -110,6 +125,23 @@ mod tests {
             assert_eq!((seen, visited), (expected, 500));
         }
         assert_eq!(shard.scan(1, START, 10, 0, |_, _| panic!("another database")), (0, None));
+    }
+
+    #[test]
+    fn a_scan_of_one_slot_visits_no_other() {
+        let shard =
+            shard_with((0..50).map(|i| if i < 20 { format!("{{a}}{i}") } else { i.to_string() }), |_| None);
+        let slot = ringfort_protocol::slot(b"a");
+        for (count, calls) in [(100, 1), (20, 1), (15, 2), (1, 20)] {
+            let (mut visited, mut from, mut called) = (0, Some(Point { slot, hash: 0 }), 0);
+            while let Some(at) = from {
+                let (step, next) =
+                    shard.scan_slot(0, at, count, 0, |key, _| assert!(key.starts_with(b"{a}")));
+                (visited, from, called) = (visited + step, next, called + 1);
+            }
+            assert_eq!((visited, called), (20, calls));
+        }
+        assert_eq!(shard.scan_slot(0, START, 10, 0, |_, _| panic!("it is empty")), (0, None));
     }
 
     #[test]

@@ -141,9 +141,18 @@ impl Server {
 
     /// Bytes of memory that the first process holds, as the system counts them.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.counted_bytes("VmRSS:")
+    }
+
+    /// The most that it has held.
+    pub(crate) fn most_resident_bytes(&self) -> u64 {
+        self.counted_bytes("VmHWM:")
+    }
+
+    fn counted_bytes(&self, what: &str) -> u64 {
         let pid = self.processes[0].child.id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         kib.expect("a process that runs tells its memory") << 10
     }
@@ -260,6 +269,8 @@ fn command(kind: Kind, port: u16, directory: &Path, peers: &[String]) -> Command
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfort"));
     command.args(["server", "--port", &port.to_string(), "--data-dir"]).arg(directory.join("data"));
+    // For the script of DEBUG.
+    command.args(["--enable-debug-command", "yes"]);
     if !peers.is_empty() {
         command.args(["--join", &peers.join(",")]);
     }

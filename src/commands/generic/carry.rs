@@ -1,11 +1,13 @@
 //! The steps by which values go to other nodes and changes come back: what the router sends to the owners of keys.
 //!
-//! Clients cannot call these. The value travels as the records that rebuild it, under its new name; its fingerprint
-//! is the hash of these, by which the source is removed only if it is still what was carried.
+//! Clients cannot call these. The value travels as the records that rebuild it, under its new name, with its [`Print`],
+//! by which the source is removed only if it is still what was carried. Where effects of a command are applied, the
+//! value is told by its fingerprint, the hash of the records.
 
 use ringfort_protocol::{Args, Parsed, Parser, Span};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::print::Print;
 use crate::{
     commands::{
         self, Command, CommandError, Cx, Done, Flags, Handler, KeyFlags, KeySpec, Run, dispatch, rebuild,
@@ -16,22 +18,26 @@ use crate::{
 /// The longest value that is carried between nodes, in bytes of the records that rebuild it.
 pub(crate) const CARRY_LIMIT: usize = 256 << 20;
 
-/// `carry.fetch source destination`: replies with the records that give the value of `source` to `destination`, or
-/// null.
+/// `carry.fetch source destination`: replies with the records that give the value of `source` to `destination`, and its
+/// [`Print`], or null.
 pub(crate) static FETCH: Command = Command {
     name: "carry.fetch",
     arity: 3,
     flags: Flags::READONLY,
     keys: &[KeySpec::at(1, KeyFlags::RO.and(KeyFlags::ACCESS))],
     run: Run::Data(|cx, args| {
-        match records(cx, args.at(2)) {
+        match with_print(cx, args.at(2)) {
             None => cx.out.null(),
-            Some(records) if records.len() > CARRY_LIMIT => {
+            Some((records, _)) if records.len() > CARRY_LIMIT => {
                 let text = "ERR The value is too large to be carried to another node; give both keys a common hash \
                             tag, as in {tag}key";
                 return Err(CommandError::other(text));
             }
-            Some(records) => cx.out.bulk(&records),
+            Some((records, print)) => {
+                cx.out.array(2);
+                cx.out.bulk(&records);
+                cx.out.bulk(&print.encode());
+            }
         }
         Ok(Done::Read)
     }),
@@ -63,7 +69,7 @@ pub(crate) static PLACE: Command = Command {
     ..Command::BASE
 };
 
-/// `carry.drop source destination fingerprint`: removes the source. Replies 1, or 0 if it is no longer what was
+/// `carry.drop source destination print`: removes the source. Replies 1, or 0 if it is no longer what was
 /// carried.
 pub(crate) static DROP: Command = Command {
     name: "carry.drop",
@@ -71,9 +77,9 @@ pub(crate) static DROP: Command = Command {
     flags: Flags::WRITE,
     keys: &[KeySpec::at(1, KeyFlags::RM.and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
-        let carried = std::str::from_utf8(args.at(3)).ok().and_then(|text| text.parse().ok());
-        let now = records(cx, args.at(2)).map(|records| fingerprint(&records));
-        let unchanged = now.is_none() || now == carried;
+        let (carried, now) = (Print::decode(args.at(3)), cx.db.now);
+        let is = with_print(cx, args.at(2)).map(|(_, print)| print.at(now));
+        let unchanged = is.is_none() || is == carried.map(|print| print.at(now));
         cx.out.flag(unchanged);
         let mut entry = cx.db.edit(cx.keys[0]);
         if !unchanged || !entry.remove() {
@@ -125,6 +131,13 @@ pub(crate) fn records(cx: &Cx<'_>, name: &[u8]) -> Option<Vec<u8>> {
     let mut records = Vec::new();
     rebuild::records(cx.db.number, name, entry.value(), entry.deadline(), &mut records);
     Some(records)
+}
+
+/// The same, and the print of the value.
+fn with_print(cx: &Cx<'_>, name: &[u8]) -> Option<(Vec<u8>, Print)> {
+    let records = records(cx, name)?;
+    let print = Print::of(&cx.db.inspect(cx.key(0))?, &records);
+    Some((records, print))
 }
 
 /// Runs the commands in `records`, each of which works on `key` alone.
@@ -179,7 +192,7 @@ fn keys<'a>(command: &'static Command, args: Args<'a>) -> impl Iterator<Item = &
 
 #[cfg(test)]
 mod tests {
-    use ringfort_protocol::OwnedArgs;
+    use ringfort_protocol::{OwnedArgs, elements};
 
     use super::*;
     use crate::commands::{bench::Bench, digest::digest};
@@ -190,14 +203,14 @@ mod tests {
         bench.run_command(command, args.as_args())
     }
 
-    fn fetch(bench: &mut Bench, from: &str, to: &str) -> Vec<u8> {
+    /// The records of a value, and its print.
+    fn fetch(bench: &mut Bench, from: &str, to: &str) -> [Vec<u8>; 2] {
         let reply = run(bench, &FETCH, &[from.as_bytes(), to.as_bytes()]);
-        let body = memchr_after(&reply);
-        reply[body..reply.len() - 2].to_vec()
-    }
-
-    fn memchr_after(reply: &[u8]) -> usize {
-        reply.iter().position(|byte| *byte == b'\n').unwrap() + 1
+        let body = |element: &[u8]| {
+            let start = element.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            element[start..element.len() - 2].to_vec()
+        };
+        elements(&reply).unwrap().map(body).collect::<Vec<_>>().try_into().unwrap()
     }
 
     #[test]
@@ -210,12 +223,11 @@ mod tests {
             here.run("expire a 100");
             there.run("append b old");
             replica.follow(&mut there);
-            let records = fetch(&mut here, "a", "b");
+            let [records, print] = fetch(&mut here, "a", "b");
             assert_eq!(run(&mut there, &PLACE, &[b"b", b"NX", &records]), b":0\r\n");
             assert_eq!(run(&mut there, &PLACE, &[b"b", b"REPLACE", &records]), b":1\r\n");
             replica.follow(&mut there);
-            let print = fingerprint(&records).to_string();
-            assert_eq!(run(&mut here, &DROP, &[b"a", b"b", print.as_bytes()]), b":1\r\n");
+            assert_eq!(run(&mut here, &DROP, &[b"a", b"b", &print]), b":1\r\n");
             assert_eq!(here.run("exists a"), ":0 ");
             here.run(fill);
             here.run("expire a 100");
@@ -229,16 +241,16 @@ mod tests {
     fn a_source_that_has_changed_stays() {
         let mut bench = Bench::new();
         bench.run("append a v");
-        let print = fingerprint(&fetch(&mut bench, "a", "b")).to_string();
+        let [_, print] = fetch(&mut bench, "a", "b");
         for change in ["expire a 100", "append a v"] {
             bench.run(change);
             bench.effects();
-            assert_eq!(run(&mut bench, &DROP, &[b"a", b"b", print.as_bytes()]), b":0\r\n");
+            assert_eq!(run(&mut bench, &DROP, &[b"a", b"b", &print]), b":0\r\n");
             assert_eq!(bench.effects(), "");
             bench.run("persist a");
         }
         bench.run("del a");
-        assert_eq!(run(&mut bench, &DROP, &[b"a", b"b", print.as_bytes()]), b":1\r\n");
+        assert_eq!(run(&mut bench, &DROP, &[b"a", b"b", &print]), b":1\r\n");
     }
 
     #[test]
@@ -251,8 +263,9 @@ mod tests {
         let mut bench = Bench::new();
         bench.run("append b old");
         bench.run("append a v");
-        let mut bad = vec![fetch(&mut bench, "a", "c"), b"junk".to_vec()];
-        let mut tail = fetch(&mut bench, "a", "b");
+        let [other, _] = fetch(&mut bench, "a", "c");
+        let mut bad = vec![other, b"junk".to_vec()];
+        let [mut tail, _] = fetch(&mut bench, "a", "b");
         tail.extend_from_slice(b"tail");
         bad.push(tail);
         let mut two = Vec::new();

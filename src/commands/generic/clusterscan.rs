@@ -1,9 +1,9 @@
 //! CLUSTERSCAN: SCAN in the form of Valkey, for clients that send each call to the owner of the next slot.
 //!
 //! A cursor is `fingerprint-{tag}-place`. The tag has the slot that comes next, so a cursor is routed as a key is: by
-//! cluster-aware clients, by MOVED on the cluster port, by forwarding on the client port. The place is the hash at which
-//! to go on within the slot. The fingerprint tells cursors of another cluster, whose order is another: these begin the
-//! slot anew. A call goes on to the end of one shard; at the beginning of a shard the fingerprint is 0.
+//! cluster-aware clients, by MOVED on the cluster port, by forwarding on the client port. The place is the hash at
+//! which to go on within the slot. The fingerprint tells cursors of another cluster, whose order is another: these
+//! begin the slot anew. A call goes on to the end of one shard; at the beginning of a shard the fingerprint is 0.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ use crate::{
     commands::{
         Acl, Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, Spread, scan::Options,
     },
-    store::Point,
+    store::{Point, Value},
 };
 
 pub(super) const CLUSTERSCAN: Command = Command {
@@ -50,17 +50,21 @@ fn cluster_scan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     let mut end = from.slot + 1;
     for shard in cx.db.shards() {
         end = shard.slots().end;
-        (_, next) = shard.scan(cx.db.number, from, options.count, cx.db.now, |key, value| {
-            if options.slot.is_none_or(|wanted| wanted == slot(key)) && options.wants_key(key, value.kind()) {
+        let visit = |key: &[u8], value: Value<'_>| {
+            if options.wants_key(key, value.kind()) {
                 reply::bulk(&mut bytes, key);
                 keys += 1;
             }
-        });
+        };
+        (_, next) = match options.slot {
+            Some(_) => shard.scan_slot(cx.db.number, from, options.count, cx.db.now, visit),
+            None => shard.scan(cx.db.number, from, options.count, cx.db.now, visit),
+        };
     }
     let next = match next {
-        Some(next) if options.slot.is_none_or(|wanted| wanted == next.slot) => cursor(next, &fingerprint),
+        Some(next) => cursor(next, &fingerprint),
         None if options.slot.is_none() && end < SLOTS => cursor(Point { slot: end, hash: 0 }, "0"),
-        _ => b"0".to_vec(),
+        None => b"0".to_vec(),
     };
     cx.out.array(2);
     cx.out.bulk(&next);

@@ -29,12 +29,22 @@ pub(super) enum Target<'s> {
 }
 
 impl<'s> Target<'s> {
+    /// The text; an integer is written into `buffer`.
+    pub(super) fn text<'b>(&'b self, buffer: &'b mut itoa::Buffer) -> &'b [u8] {
+        match self {
+            Self::Item(item) => item.as_bytes(buffer),
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Length of the text.
+    pub(super) fn len(self) -> usize {
+        self.text(&mut itoa::Buffer::new()).len()
+    }
+
     /// Appends the text.
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        match self {
-            Self::Item(item) => item.write(out),
-            Self::Shared(bytes) => out.extend_from_slice(bytes),
-        }
+        out.extend_from_slice(self.text(&mut itoa::Buffer::new()));
     }
 }
 

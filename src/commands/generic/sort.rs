@@ -1,4 +1,5 @@
-//! SORT and SORT_RO: the elements of a list, a set or a sorted set in order, or what keys hold that are named after them.
+//! SORT and SORT_RO: the elements of a list, a set or a sorted set in order, or what keys hold that are named after
+//! them.
 //!
 //! Numbers that are equal are ordered by their elements, as in Redis; texts that are equal (by a pattern) stay in the
 //! order in which they were.
@@ -15,6 +16,7 @@ use crate::{
         lists,
         parse::{integer, is},
         rebuild::Chunk,
+        reply::Allowance,
     },
     store::{
         Db, Key, Value,
@@ -193,6 +195,7 @@ impl<'a> Query<'a> {
 
     /// Brings the elements into the order that is asked for.
     fn sort(&self, elements: &mut Elements, db: &Db<'_>, seed: u64) -> Result<(), CommandError> {
+        // What the elements are sorted by stays where it is: many of them may have the same long text.
         let (mut name, mut weights, mut all_numbers) = (Vec::new(), Vec::new(), true);
         let Elements { bytes, places, .. } = elements;
         for place in places.iter_mut() {
@@ -201,16 +204,14 @@ impl<'a> Query<'a> {
                 None => Some(Target::Item(Item::Bytes(element))),
                 Some(pattern) => pattern.look_up(db, seed, element, &mut name),
             };
-            let start = weights.len();
             let Some(target) = target else { continue };
-            target.write(&mut weights);
             if self.texts {
-                place.weight = Some(start..weights.len());
+                place.weight = Some(weights.len());
+                weights.push(target);
             } else {
-                let number = number(&weights);
+                let number = number(target.text(&mut itoa::Buffer::new()));
                 all_numbers &= number.is_some();
                 place.number = number.unwrap_or(0.0);
-                weights.clear();
             }
         }
         if !all_numbers {
@@ -218,9 +219,10 @@ impl<'a> Query<'a> {
         }
         places.sort_by(|a, b| {
             let order = if self.texts {
-                let weight =
-                    |place: &Place| place.weight.clone().map(|weight| self.compared(&weights[weight]));
-                weight(a).cmp(&weight(b))
+                let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+                let one = a.weight.map(|weight| self.compared(weights[weight].text(&mut one)));
+                let other = b.weight.map(|weight| self.compared(weights[weight].text(&mut other)));
+                one.cmp(&other)
             } else {
                 let order = a.number.partial_cmp(&b.number).unwrap_or(Ordering::Equal);
                 order.then_with(|| bytes[a.text.clone()].cmp(&bytes[b.text.clone()]))
@@ -274,7 +276,7 @@ struct Place {
     text: Range<usize>,
     number: f64,
     /// Among the weights; what has none comes first.
-    weight: Option<Range<usize>>,
+    weight: Option<usize>,
 }
 
 impl Elements {
@@ -327,14 +329,16 @@ fn sort(cx: &mut Cx<'_>, args: Args<'_>, may_store: bool) -> Result<Done, Comman
     if query.stores {
         return store(cx, &query, &elements);
     }
-    let mut name = Vec::new();
+    let (mut name, mut allowance) = (Vec::new(), Allowance::new(cx.limits));
     cx.out.array(elements.wanted.len() * query.gets.len().max(1));
     for element in elements.iter() {
         if query.gets.is_empty() {
             cx.out.bulk(element);
         }
         for pattern in &query.gets {
-            match pattern.look_up(&cx.db, seed, element, &mut name) {
+            let target = pattern.look_up(&cx.db, seed, element, &mut name);
+            allowance.take(target.map_or(0, Target::len))?;
+            match target {
                 None => cx.out.null(),
                 Some(Target::Item(item)) => cx.out.item(item),
                 Some(Target::Shared(bytes)) => cx.out.bulk_shared(bytes),
@@ -348,13 +352,16 @@ fn sort(cx: &mut Cx<'_>, args: Args<'_>, may_store: bool) -> Result<Done, Comman
 fn store(cx: &mut Cx<'_>, query: &Query<'_>, elements: &Elements) -> Result<Done, CommandError> {
     let destination = cx.key(1);
     let (mut bytes, mut ends, mut name) = (Vec::new(), Vec::new(), Vec::new());
+    let mut allowance = Allowance::new(cx.limits);
     for element in elements.iter() {
         if query.gets.is_empty() {
             bytes.extend_from_slice(element);
             ends.push(bytes.len());
         }
         for pattern in &query.gets {
-            if let Some(target) = pattern.look_up(&cx.db, cx.limits.hash_seed, element, &mut name) {
+            let target = pattern.look_up(&cx.db, cx.limits.hash_seed, element, &mut name);
+            allowance.take(target.map_or(0, Target::len))?;
+            if let Some(target) = target {
                 target.write(&mut bytes);
             }
             ends.push(bytes.len());
@@ -376,4 +383,31 @@ fn store(cx: &mut Cx<'_>, query: &Query<'_>, elements: &Elements) -> Result<Done
     (0..ends.len()).for_each(|index| chunk.add([Item::Bytes(text(index))]));
     chunk.end();
     Ok(Done::Logged)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::bench::Bench;
+
+    #[test]
+    fn what_patterns_get_is_not_repeated_without_end() {
+        let mut bench = Bench::new();
+        bench.limits.proto_max_bulk_len = 1_000;
+        bench.run("rpush source 1 1 1");
+        bench.run(&format!("set w1 {}", "v".repeat(300)));
+        let error = "-ERR the result would have more bytes than proto-max-bulk-len; ask for less at a time ";
+        for (command, refused) in [
+            ("sort source by w* alpha", false),
+            ("sort source get w*", false),
+            ("sort source get w* get #", false),
+            ("sort source get w* get # get none*", true),
+            ("sort source get w* get w*", true),
+            ("sort source get w* store to", false),
+            ("sort source get w* get w* store to", true),
+        ] {
+            let reply = bench.run(command);
+            assert_eq!(reply == error, refused, "{command}: {reply}");
+        }
+        assert_eq!(bench.run("llen to"), ":3 ");
+    }
 }

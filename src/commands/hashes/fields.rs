@@ -231,9 +231,8 @@ fn set_with(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     // Where the first condition does not hold, the time is not even looked at.
     let may_hold = conditions.hold_for_key(hash);
     let instant = if may_hold { deadline.field_instant(now, "hsetex")? } else { None };
-    let holds = may_hold && conditions.hold_for(hash, names());
-    cx.out.flag(holds);
-    if !holds {
+    if !may_hold || !conditions.hold_for(hash, names()) {
+        cx.out.flag(false);
         return Ok(Done::Unchanged);
     }
     let texts: Vec<&[u8]> = texts.iter().collect();
@@ -241,6 +240,8 @@ fn set_with(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
         (_, Some(instant)) if instant <= now => {
             let removed: Vec<&[u8]> =
                 names().filter(|name| edit::remove(&mut entry, std::iter::once(*name)) > 0).collect();
+            // As in Valkey: a field that was not there has not been changed.
+            cx.out.flag(removed.len() == names().len());
             entry.count_expired_fields(removed.len());
             return Ok(log_removal(&mut entry, &removed));
         }
@@ -259,5 +260,6 @@ fn set_with(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
             entry.log(&[&[b"HSET", entry.key().bytes], &texts[..]].concat());
         }
     }
+    cx.out.flag(true);
     Ok(Done::Logged)
 }

@@ -9,6 +9,7 @@ use crate::{
     commands::{
         Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Reply, Run, parse,
         random::{Dice, MOST_REPEATS},
+        reply::Allowance,
         scan,
     },
     store::{Db, Key, objects::hash::HashRef, packed::Item},
@@ -167,12 +168,12 @@ pub(super) const HRANDFIELD: Command = Command {
         let hash = hash_of(cx.db.read(cx.key(0)), cx.db.now)?;
         match (draw, hash) {
             (None, None) => cx.out.null(),
-            (None, Some(hash)) => match hash.urn().draw(|| dice.roll()) {
+            (None, Some(hash)) => match hash.urn(1).draw(|| dice.roll()) {
                 Some((field, _)) => cx.out.item(field),
                 None => cx.out.null(),
             },
             (Some(_), None) => cx.out.array(0),
-            (Some(draw), Some(hash)) => draw.write(cx.out, hash, &mut dice)?,
+            (Some(draw), Some(hash)) => draw.write(cx.out, hash, &mut dice, Allowance::new(cx.limits))?,
         }
         Ok(Done::Read)
     }),
@@ -206,21 +207,31 @@ impl Draw {
         Ok(Some(Self { count: size, repeats: count < 0, values }))
     }
 
-    fn write(&self, out: &mut Reply, hash: HashRef<'_>, dice: &mut Dice) -> Result<(), CommandError> {
+    fn write(
+        &self,
+        out: &mut Reply,
+        hash: HashRef<'_>,
+        dice: &mut Dice,
+        mut allowance: Allowance,
+    ) -> Result<(), CommandError> {
         if self.repeats {
             if self.count > MOST_REPEATS {
                 return Err(TOO_MANY);
             }
             self.head(out, self.count);
-            let urn = hash.urn();
+            let urn = hash.urn(self.count);
             for _ in 0..self.count {
                 if let Some((field, value)) = urn.draw(|| dice.roll()) {
+                    allowance.take(field.text_len())?;
+                    if self.values {
+                        allowance.take(value.text_len())?;
+                    }
                     self.one(out, field, value);
                 }
             }
         } else if self.count < hash.len() / 3 {
             // Few of many are drawn one by one; what was drawn before is drawn again.
-            let (mut chosen, urn) = (BTreeMap::new(), hash.urn());
+            let (mut chosen, urn) = (BTreeMap::new(), hash.urn(self.count));
             while chosen.len() < self.count {
                 if let Some((field, value)) = urn.draw(|| dice.roll()) {
                     chosen.insert(field.to_vec(), value);
@@ -266,7 +277,8 @@ pub(super) const HSCAN: Command = Command {
     name: "hscan",
     summary: "Iterates over the fields of a hash and their values",
     since: "2.8.0",
-    complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection..",
+    complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to \
+                 return back to 0. N is the number of elements inside the collection..",
     arity: -3,
     run: Run::Data(|cx, args| {
         let cursor = scan::cursor(args.at(2))?;
@@ -364,6 +376,16 @@ mod tests {
             bench.resp = Resp::V3;
             assert!(bench.run("hrandfield h 3 withvalues").starts_with("*3 *2 "));
         }
+        let mut bench = Bench::new();
+        bench.limits.proto_max_bulk_len = 1_000;
+        bench.run(&format!("hset h f {}", "v".repeat(80)));
+        // 17 bytes and 96 for each, with what stands around them.
+        assert!(bench.run("hrandfield h -8 withvalues").starts_with("*16 "));
+        assert!(bench.run("hrandfield h -9").starts_with("*9 "));
+        assert_eq!(
+            bench.run("hrandfield h -9 withvalues"),
+            "-ERR the result would have more bytes than proto-max-bulk-len; ask for less at a time "
+        );
         let mut bench = Bench::new();
         for number in 0..500 {
             bench.run(&format!("hset h f{number} {number}"));

@@ -239,17 +239,21 @@ impl Model {
             "FXX " => pairs.iter().all(|(field, _)| self.value(field).is_some()),
             _ => true,
         };
+        let mut all_changed = holds;
         for (field, value) in pairs.iter().filter(|_| holds) {
             match at {
                 Some(u64::MAX) => {
                     let old = self.fields.get(field).and_then(|entry| entry.1);
                     self.set(field, value, old);
                 }
-                Some(at) if at <= self.now => _ = self.fields.remove(field),
+                Some(at) if at <= self.now => {
+                    all_changed &= self.value(field).is_some();
+                    self.fields.remove(field);
+                }
                 at => _ = self.set(field, value, at),
             }
         }
-        (text, int(holds))
+        (text, int(all_changed))
     }
 
     fn command(&mut self, random: &mut Random) -> (String, String) {

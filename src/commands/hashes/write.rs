@@ -21,7 +21,8 @@ const SET: Command = Command {
 pub(super) const HSET: Command = Command {
     name: "hset",
     summary: "Gives fields of a hash values; makes the hash if there is none",
-    complexity: "O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is called with multiple field/value pairs.",
+    complexity: "O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is called \
+                 with multiple field/value pairs.",
     arity: -4,
     run: Run::Data(|cx, args| {
         let new = set(cx, args, "hset")?;

@@ -8,6 +8,7 @@ use crate::{
         Command, CommandError, Done, Flags, Group, KeyFlags, KeySpec, Run, parse,
         random::{Dice, MOST_REPEATS},
         rebuild::Chunk,
+        reply::Allowance,
     },
     store::{objects::set::SetRef, packed::Item},
 };
@@ -106,9 +107,11 @@ pub(super) const SRANDMEMBER: Command = Command {
             if size > MOST_REPEATS {
                 return Err(CommandError::other("ERR value is out of range"));
             }
+            let mut allowance = Allowance::new(cx.limits);
             cx.out.array(size);
             for _ in 0..size {
                 if let Some(member) = set.sample(|| dice.roll()) {
+                    allowance.take(member.text_len())?;
                     cx.out.item(member);
                 }
             }
@@ -210,6 +213,11 @@ mod tests {
             let repeated = bench.run("srandmember s -500");
             assert!(repeated.starts_with("*500 ") && members(&repeated).is_subset(&all));
             assert_eq!(bench.run("srandmember s 0"), "*0 ");
+            bench.limits.proto_max_bulk_len = 500 * 16;
+            let error =
+                "-ERR the result would have more bytes than proto-max-bulk-len; ask for less at a time ";
+            assert_eq!(bench.run("srandmember s -500"), error);
+            assert!(bench.run("srandmember s -300").starts_with("*300 "));
             assert_eq!((bench.run("scard s").as_str(), bench.effects().as_str()), (":200 ", ""));
         }
     }

@@ -6,6 +6,7 @@ use super::{READ, SOURCE, found, zset_of};
 use crate::commands::{
     Command, CommandError, Cx, Done, KeySpec, Run, parse,
     random::{Dice, MOST_REPEATS},
+    reply::Allowance,
 };
 
 pub(super) const ZRANDMEMBER: Command = Command {
@@ -57,14 +58,20 @@ fn several(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     }
     found::head(cx.out, wanted, scores);
     let mut write = |rank: usize| {
+        let mut bytes = 0;
         view.each(rank..rank + 1, false, |member, score| {
+            bytes = member.len();
             found::element(cx.out, member, score, scores);
         });
+        bytes
     };
     if count < 0 {
-        (0..wanted).for_each(|_| write(dice.below(view.len())));
+        let mut allowance = Allowance::new(cx.limits);
+        for _ in 0..wanted {
+            allowance.take(write(dice.below(view.len())))?;
+        }
     } else {
-        dice.choose(wanted, view.len()).into_iter().for_each(write);
+        dice.choose(wanted, view.len()).into_iter().for_each(|rank| _ = write(rank));
     }
     Ok(Done::Read)
 }

@@ -22,6 +22,9 @@ use crate::store::{
     value::{Form, Object, Value},
 };
 
+/// An effect names no further field that is over when the names have so many bytes.
+const EFFECT_BYTES: usize = 64 << 10;
+
 /// What a field costs in its table, in bytes.
 const PLACE: usize = place(size_of::<Field>());
 
@@ -247,7 +250,7 @@ impl Hash {
         self.deadlines.as_ref().map_or(0, |deadlines| deadlines.len())
     }
 
-    /// How many fields are over at `now`. O(1) if none is, else O(that many).
+    /// How many fields are over at `now`. O(1), and once O(1) for each that is.
     pub fn due(&self, now: u64) -> usize {
         self.deadlines.as_ref().map_or(0, |deadlines| deadlines.due(now))
     }
@@ -261,10 +264,17 @@ impl Hash {
         })
     }
 
-    /// Takes out up to `most` of the fields that are over at `now`, and returns their names.
+    /// Takes out up to `most` of the fields that are over at `now`, but no more than one effect is to name, and returns
+    /// their names: none only if none is over.
     pub fn take_due(&mut self, now: u64, most: usize) -> Vec<Vec<u8>> {
         let due = self.dated().take_while(|parts| parts.is_over(now)).take(most);
-        let names: Vec<Vec<u8>> = due.map(|parts| parts.field.to_vec()).collect();
+        let mut bytes = 0;
+        let named = due.take_while(|parts| {
+            let has_room = bytes < EFFECT_BYTES;
+            bytes += parts.field.len();
+            has_room
+        });
+        let names: Vec<Vec<u8>> = named.map(|parts| parts.field.to_vec()).collect();
         names.iter().for_each(|name| _ = self.remove(name));
         names
     }
@@ -405,17 +415,20 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Something to draw fields from.
-    pub fn urn(self) -> Urn<'a> {
+    /// Something to draw fields from so often. A draw of what is over is in vain, so each costs the more draws the fewer
+    /// fields are left, until what is over is removed; where all would cost more than to look at every field, those that
+    /// are left are listed.
+    pub fn urn(self, draws: usize) -> Urn<'a> {
         match self {
-            // So few are left that most draws would be in vain.
-            Self::Large(hash, now) if hash.due(now) > hash.len() / 2 => {
-                let mut fields = Vec::with_capacity(self.len());
-                self.each(|field, value| fields.push((field, value)));
-                Urn::Listed(fields)
-            }
+            Self::Large(hash, now) if hash.due(now) > hash.len() / 2 && draws >= self.len() => self.listed(),
             _ => Urn::Whole(self),
         }
+    }
+
+    fn listed(self) -> Urn<'a> {
+        let mut fields = Vec::with_capacity(self.len());
+        self.each(|field, value| fields.push((field, value)));
+        Urn::Listed(fields)
     }
 }
 
@@ -582,7 +595,9 @@ mod tests {
             assert!(last_over.is_none_or(|field| view.find(&[field]).is_none()));
             assert_eq!(view.find(&[now as u8]), Some((Item::Bytes(b"v"), Some(now + 1))));
             let (mut seen, mut random) = (std::collections::BTreeSet::new(), 1u64);
-            let urn = view.urn();
+            let urn = view.urn(2_000);
+            assert_eq!(matches!(urn, Urn::Listed(_)), left < 50);
+            assert!(matches!(view.urn(left - 1), Urn::Whole(_)));
             for _ in 0..2_000 {
                 let (field, _) = urn
                     .draw(|| {

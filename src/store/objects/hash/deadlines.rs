@@ -4,7 +4,7 @@
 //! A field keeps its deadline itself; this says where to look, by the deadline and the field's hash. Fields that are
 //! alike in both are only numbered: whichever of them goes, the greatest number goes.
 
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet, ops::Bound};
 
 use super::super::place;
 
@@ -16,6 +16,8 @@ type Point = (u64, u32, u32);
 pub(super) struct Deadlines {
     points: BTreeSet<Point>,
     soonest: u64,
+    /// An instant, and how many have passed by then.
+    passed: Cell<(u64, usize)>,
 }
 
 impl Deadlines {
@@ -24,7 +26,7 @@ impl Deadlines {
 
     /// No deadline yet.
     pub(super) fn new() -> Self {
-        Self { points: BTreeSet::new(), soonest: u64::MAX }
+        Self { points: BTreeSet::new(), soonest: u64::MAX, passed: Cell::default() }
     }
 
     /// The soonest one; `u64::MAX` if there is none.
@@ -42,15 +44,40 @@ impl Deadlines {
         self.points.len()
     }
 
-    /// How many have passed at `now`. O(that many).
+    /// How many have passed at `now`. What was counted is kept, so as time goes on each is counted once.
     pub(super) fn due(&self, now: u64) -> usize {
-        if self.soonest > now { 0 } else { self.points.range(..=(now, u32::MAX, u32::MAX)).count() }
+        if self.soonest > now {
+            return 0;
+        }
+        let (before, passed) = self.passed.get();
+        let passed = if now < before {
+            passed - self.between(now, before)
+        } else {
+            passed + self.between(before, now)
+        };
+        self.passed.set((now, passed));
+        passed
+    }
+
+    /// How many are later than `before`, and not later than `until`, which is not sooner.
+    fn between(&self, before: u64, until: u64) -> usize {
+        let end = |instant| (instant, u32::MAX, u32::MAX);
+        self.points.range((Bound::Excluded(end(before)), Bound::Included(end(until)))).count()
+    }
+
+    /// Where a deadline is among those that have passed, their number has become another one.
+    fn recount(&self, deadline: u64, new: impl Fn(usize) -> usize) {
+        let (until, passed) = self.passed.get();
+        if deadline <= until {
+            self.passed.set((until, new(passed)));
+        }
     }
 
     /// A field with this hash got this deadline.
     pub(super) fn add(&mut self, deadline: u64, hash: u32) {
         let number = self.greatest(deadline, hash).map_or(0, |number| number + 1);
         self.points.insert((deadline, hash, number));
+        self.recount(deadline, |passed| passed + 1);
         self.soonest = self.soonest.min(deadline);
     }
 
@@ -58,6 +85,7 @@ impl Deadlines {
     pub(super) fn remove(&mut self, deadline: u64, hash: u32) {
         if let Some(number) = self.greatest(deadline, hash) {
             self.points.remove(&(deadline, hash, number));
+            self.recount(deadline, |passed| passed - 1);
         }
         if deadline == self.soonest {
             self.soonest = self.points.first().map_or(u64::MAX, |point| point.0);
@@ -72,5 +100,26 @@ impl Deadlines {
     fn greatest(&self, deadline: u64, hash: u32) -> Option<u32> {
         let alike = (deadline, hash, 0)..=(deadline, hash, u32::MAX);
         Some(self.points.range(alike).next_back()?.2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_passed_is_counted_once() {
+        let mut deadlines = Deadlines::new();
+        (0..100).for_each(|instant| deadlines.add(instant, instant as u32));
+        for (now, due) in [(9, 10), (9, 10), (60, 61), (59, 60), (99, 100), (1_000, 100)] {
+            assert_eq!(deadlines.due(now), due);
+            assert_eq!(deadlines.passed.get(), (now, due));
+        }
+        deadlines.due(50);
+        deadlines.add(50, 7);
+        deadlines.add(51, 7);
+        deadlines.remove(3, 3);
+        deadlines.remove(80, 80);
+        assert_eq!((deadlines.passed.get(), deadlines.due(51)), ((50, 51), 53));
     }
 }
