@@ -165,8 +165,9 @@ impl Router {
         }
         match reply.answer {
             frame::Answer::Reply { written, bytes } => {
-                self.untrack(flight.origin, &flight.request.as_request(), true);
-                self.complete(flight.origin, bytes.to_vec(), written);
+                let request = flight.request.as_request();
+                self.untrack(flight.origin, &request, true);
+                self.answer(flight.origin, &request, bytes.to_vec(), written);
             }
             frame::Answer::NotPrimary(version) => {
                 self.hold_flight(flight);
