@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
 
 use crate::{
-    clients::Clients, config::Config, env::Clock, memory::Memory, slowlog::SlowLog, stats::Stats,
-    stopping::Stopping, store::Store,
+    clients::Clients, commandlog::CommandLog, config::Config, env::Clock, latency::Latency, memory::Memory,
+    stats::Stats, stopping::Stopping, store::Store,
 };
 
 #[cfg(test)]
@@ -40,8 +40,10 @@ pub struct Node {
     pub clients: Clients,
     /// What it has done.
     pub stats: Stats,
-    /// What took it long.
-    pub slowlog: SlowLog,
+    /// Commands of its clients that stood out.
+    pub commandlog: CommandLog,
+    /// What held its event loops up, and how long commands take.
+    pub latency: Latency,
     /// Whether keys whose time is over are removed though nobody uses them: as always, unless a test has said otherwise.
     pub expires_by_itself: AtomicBool,
     /// Whether it is to end.

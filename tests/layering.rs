@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["env", "log", "loops", "stats", "stopping", "tasks"],
     // Keys and values. It knows no socket, no task and no clock.
     &["store"],
-    &["clients", "dump", "slowlog"],
+    &["clients", "commandlog", "dump", "latency", "stopwatch"],
     &["config"],
     &["bus", "memory"],
     // What all threads share.

@@ -91,6 +91,7 @@ fn set(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn reset_stat(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     cx.node.stats.reset();
+    cx.node.latency.histograms().clear();
     cx.out.ok();
     Ok(())
 }
@@ -156,7 +157,9 @@ mod tests {
     fn counters_are_reset() {
         let node = node();
         node.stats.commands.add(3);
+        node.latency.count([("get", 1)].into_iter());
         Asker::new(&node, Door::Client).run("CONFIG RESETSTAT");
+        assert!(node.latency.histograms().is_empty());
         assert_eq!(node.stats.commands.get(), 0);
     }
 }

@@ -11,6 +11,8 @@ use ringfort_protocol::Args;
 use super::{Acl, Command, CommandError, Flags, Group, Run, connection::REDIS_VERSION, session::SessionCx};
 use crate::{
     clients::{Door, Pause},
+    commandlog::Kind,
+    config::percentile,
     env::process::Process,
     store::{DATABASES, Role},
 };
@@ -32,6 +34,9 @@ const INFO: Command = Command {
 /// Writes the lines of a section.
 type Section = fn(&mut String, &SessionCx<'_>, &Process) -> std::fmt::Result;
 
+/// A section that is not told unless it is asked for, or all are.
+const ON_DEMAND: &str = "Latencystats";
+
 const SECTIONS: &[(&str, Section)] = &[
     ("Server", server),
     ("Clients", clients),
@@ -40,6 +45,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("Stats", stats),
     ("Replication", replication),
     ("CPU", cpu),
+    (ON_DEMAND, latency),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
     ("Ringfort", ringfort),
@@ -48,8 +54,10 @@ const SECTIONS: &[(&str, Section)] = &[
 fn info(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let wanted = |section: &str| {
         let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
-        let everything = |arg: &[u8]| ["all", "default", "everything"].iter().any(|word| is(arg, word));
-        args.len() == 1 || args.iter().skip(1).any(|arg| everything(arg) || is(arg, section))
+        let everything = |arg: &[u8]| ["all", "everything"].iter().any(|word| is(arg, word));
+        let default = |arg: &[u8]| is(arg, "default") && section != ON_DEMAND;
+        let names = |arg: &[u8]| everything(arg) || default(arg) || is(arg, section);
+        if args.len() == 1 { section != ON_DEMAND } else { args.iter().skip(1).any(names) }
     };
     let process = Process::now();
     let mut text = String::new();
@@ -232,6 +240,24 @@ fn cpu(out: &mut String, _: &SessionCx<'_>, process: &Process) -> std::fmt::Resu
     )
 }
 
+/// Percentiles of how many microseconds each command took.
+fn latency(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Result {
+    let settings = cx.node.config.load();
+    if !settings.latency_tracking {
+        return Ok(());
+    }
+    for (name, histogram) in cx.node.latency.histograms().iter() {
+        write!(out, "latency_percentiles_usec_{name}:")?;
+        for (index, share) in settings.latency_tracking_info_percentiles.iter().enumerate() {
+            let micros = histogram.value_at_percentile(*share) as f64 / 1_000.0;
+            let comma = if index == 0 { "" } else { "," };
+            write!(out, "{comma}p{}={micros:.3}", percentile(*share))?;
+        }
+        write!(out, "\r\n")?;
+    }
+    Ok(())
+}
+
 fn cluster(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Result {
     lines!(out, "cluster_enabled": u8::from(cx.client.door == Door::Cluster))
 }
@@ -276,7 +302,7 @@ fn ringfort(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Resu
         "requests_served_for_peers": stats.served_for_peers.get(),
         "requests_held": stats.held.get(),
         "copied_bytes": stats.copied_bytes.get(),
-        "slow_commands": cx.node.slowlog.len(),
+        "slow_commands": cx.node.commandlog.of(Kind::Slow).len(),
     )
 }
 
@@ -317,6 +343,27 @@ mod tests {
         assert_eq!(asker.run("INFO everything").matches("# ").count(), SECTIONS.len());
         asker.run("HELLO 3");
         assert!(asker.run("INFO cluster").starts_with("=34 txt:# Cluster "));
+    }
+
+    #[test]
+    fn percentiles_are_told_on_demand_while_commands_are_tracked() {
+        let node = node();
+        let mut asker = Asker::new(&node, Door::Client);
+        node.latency.count([("get", 3_000), ("get", 5_000), ("config|get", 9)].into_iter());
+        assert_eq!(asker.run("INFO latencystats"), "$16 # Latencystats  ");
+        node.config.change(&[("latency-tracking", "yes")]).unwrap();
+        assert!(
+            !asker.run("INFO").contains("Latencystats")
+                && !asker.run("INFO default").contains("Latencystats")
+        );
+        let text = asker.run("INFO latencystats");
+        assert!(
+            text.contains(" latency_percentiles_usec_config|get:p50=0.009,p99=0.009,p99.9=0.009 "),
+            "{text}"
+        );
+        assert!(text.contains(" latency_percentiles_usec_get:p50=3.007,p99=5.023,p99.9=5.023 "), "{text}");
+        node.config.change(&[("latency-tracking-info-percentiles", "")]).unwrap();
+        assert!(asker.run("INFO all").contains(" latency_percentiles_usec_get: "));
     }
 
     #[test]

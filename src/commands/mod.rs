@@ -16,6 +16,7 @@ mod bitmaps;
 mod client;
 mod cluster;
 mod command;
+mod commandlog;
 mod config;
 pub mod connection;
 mod debug;
@@ -30,6 +31,7 @@ mod help;
 mod hyperloglog;
 mod info;
 pub mod keys;
+mod latency;
 mod lists;
 mod lolwut;
 mod memory;
@@ -40,6 +42,7 @@ pub mod rebuild;
 pub mod reply;
 mod scan;
 pub(crate) mod scratch;
+pub mod secrets;
 mod server;
 pub mod session;
 mod sets;
@@ -492,6 +495,8 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         command::COMMANDS,
         info::COMMANDS,
         server::COMMANDS,
+        commandlog::COMMANDS,
+        latency::COMMANDS,
         memory::COMMANDS,
         debug::COMMANDS,
         acl::COMMANDS,

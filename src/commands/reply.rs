@@ -73,6 +73,13 @@ impl Reply {
         self.shared.truncate(mark.1);
     }
 
+    /// Bytes that were written since `mark`, large values included.
+    pub fn len_since(&self, mark: Mark) -> usize {
+        let shared = self.shared.get(mark.1..).unwrap_or_default();
+        let large: usize = shared.iter().map(|shared| shared.1.len()).sum();
+        self.bytes.len().saturating_sub(mark.0) + large
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

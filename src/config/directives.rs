@@ -10,7 +10,9 @@ use ringfort_protocol::glob;
 
 use super::{
     Settings,
-    value::{Why, allowed, format, integer, level, policy, size, word, yes_or_no},
+    value::{
+        Why, allowed, format, integer, level, percentile, percentiles, policy, size, word, yes_or_no,
+    },
 };
 
 /// A directive.
@@ -55,6 +57,11 @@ impl Directive {
     /// Its name and its older names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// That of its names which is meant by `name`, in any case of letters.
+    pub fn spelled(&self, name: &str) -> &'static str {
+        self.names().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(self.name)
     }
 
     /// What it is unless it is set.
@@ -312,8 +319,38 @@ pub static DIRECTIVES: &[Directive] = &[
             Ok(())
         },
     },
-    number!("slowlog-log-slower-than", integer, slowlog_log_slower_than, -1..=ANY),
-    number!("slowlog-max-len", integer, slowlog_max_len, 0..=MOST_SLOW),
+    number!("commandlog-execution-slower-than", integer, commandlog_execution_slower_than, -1..=ANY)
+        .known_as(&["slowlog-log-slower-than"]),
+    number!("commandlog-slow-execution-max-len", integer, commandlog_slow_execution_max_len, 0..=MOST_LOGGED)
+        .known_as(&["slowlog-max-len"]),
+    number!("commandlog-request-larger-than", integer, commandlog_request_larger_than, -1..=ANY),
+    number!("commandlog-large-request-max-len", integer, commandlog_large_request_max_len, 0..=MOST_LOGGED),
+    number!("commandlog-reply-larger-than", integer, commandlog_reply_larger_than, -1..=ANY),
+    number!("commandlog-large-reply-max-len", integer, commandlog_large_reply_max_len, 0..=MOST_LOGGED),
+    number!("latency-monitor-threshold", integer, latency_monitor_threshold, 0..=ANY),
+    Directive {
+        name: "latency-tracking",
+        aliases: &[],
+        when: When::Running,
+        print: |settings| word(settings.latency_tracking),
+        parse: |settings, text| {
+            settings.latency_tracking = yes_or_no(text)?;
+            Ok(())
+        },
+    },
+    Directive {
+        name: "latency-tracking-info-percentiles",
+        aliases: &[],
+        when: When::Running,
+        print: |settings| {
+            let shares = &settings.latency_tracking_info_percentiles;
+            shares.iter().map(|share| percentile(*share)).collect::<Vec<_>>().join(" ")
+        },
+        parse: |settings, text| {
+            settings.latency_tracking_info_percentiles = percentiles(text)?;
+            Ok(())
+        },
+    },
     fixed!("databases", "16").at(When::Never),
     fixed!("hz", "10"),
     fixed!("daemonize", "no").at(When::Never),
@@ -322,13 +359,12 @@ pub static DIRECTIVES: &[Directive] = &[
     fixed!("appendonly", "no"),
     fixed!("appendfsync", "everysec"),
     fixed!("stop-writes-on-bgsave-error", "yes"),
-    // Not built: no events are published, no latency is sampled.
+    // Not built: no events are published.
     fixed!("notify-keyspace-events", ""),
-    fixed!("latency-monitor-threshold", "0"),
 ];
 
-/// Slow commands that can be remembered: with at most 32 arguments of 128 bytes each, 400 MiB.
-const MOST_SLOW: i64 = 100_000;
+/// Commands that each log can remember: with at most 32 arguments of 128 bytes each, 400 MiB.
+const MOST_LOGGED: i64 = 100_000;
 
 #[cfg(test)]
 mod tests {

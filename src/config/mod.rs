@@ -24,9 +24,10 @@ use arc_swap::ArcSwap;
 pub use self::{
     directives::{Directive, find, matching},
     limits::Limits,
-    value::{Allowed, bytes},
+    value::{Allowed, bytes, percentile},
 };
 use crate::{
+    commandlog::Kind,
     env::files,
     log::{Format, Level},
     store::Policy,
@@ -69,10 +70,24 @@ pub struct Settings {
     pub lfu_decay_time: u8,
     /// Bytes that the logs of all shards may keep together: Redis' `repl-backlog-size`.
     pub log_budget: usize,
-    /// Microseconds from which a command is slow; negative: none is, 0: all are.
-    pub slowlog_log_slower_than: i64,
+    /// Microseconds from which on a command is slow; negative: none is, 0: all are.
+    pub commandlog_execution_slower_than: i64,
     /// Slow commands that are remembered.
-    pub slowlog_max_len: usize,
+    pub commandlog_slow_execution_max_len: usize,
+    /// Bytes from which on a command is large; negative: none is, 0: all are.
+    pub commandlog_request_larger_than: i64,
+    /// Large commands that are remembered.
+    pub commandlog_large_request_max_len: usize,
+    /// Bytes from which on a reply is large; negative: none is, 0: all are.
+    pub commandlog_reply_larger_than: i64,
+    /// Commands with large replies that are remembered.
+    pub commandlog_large_reply_max_len: usize,
+    /// Milliseconds from which on LATENCY tells of what held an event loop up; 0: of nothing.
+    pub latency_monitor_threshold: u64,
+    /// Whether it is counted how long each command takes. It costs an exact look at the clock for each.
+    pub latency_tracking: bool,
+    /// Which percentiles of that INFO tells.
+    pub latency_tracking_info_percentiles: Vec<f64>,
     /// What a client may send.
     pub protocol: ringfort_protocol::Limits,
     /// Thresholds and sizes of values.
@@ -131,8 +146,15 @@ impl Default for Settings {
             lfu_log_factor: 10,
             lfu_decay_time: 1,
             log_budget: 64 << 20,
-            slowlog_log_slower_than: 10_000,
-            slowlog_max_len: 128,
+            commandlog_execution_slower_than: 10_000,
+            commandlog_slow_execution_max_len: 128,
+            commandlog_request_larger_than: 1 << 20,
+            commandlog_large_request_max_len: 128,
+            commandlog_reply_larger_than: 1 << 20,
+            commandlog_large_reply_max_len: 128,
+            latency_monitor_threshold: 0,
+            latency_tracking: false,
+            latency_tracking_info_percentiles: vec![50.0, 99.0, 99.9],
             protocol: ringfort_protocol::Limits::default(),
             limits: Arc::default(),
             loglevel: Level::Notice,
@@ -227,10 +249,42 @@ impl Config {
 }
 
 impl Settings {
+    /// Whether a command of this measure, in the unit of `kind`, belongs into the command log.
+    #[inline]
+    pub fn stands_out(&self, kind: Kind, value: u64) -> bool {
+        let from = match kind {
+            Kind::Slow => self.commandlog_execution_slower_than,
+            Kind::LargeRequest => self.commandlog_request_larger_than,
+            Kind::LargeReply => self.commandlog_reply_larger_than,
+        };
+        u64::try_from(from).is_ok_and(|from| value >= from)
+    }
+
+    /// How many commands the log of this kind keeps.
+    pub fn commandlog_max_len(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Slow => self.commandlog_slow_execution_max_len,
+            Kind::LargeRequest => self.commandlog_large_request_max_len,
+            Kind::LargeReply => self.commandlog_large_reply_max_len,
+        }
+    }
+
+    /// From how many nanoseconds on somebody wants to know how long a command took; `None`: nobody does.
+    pub fn timed_from(&self) -> Option<u64> {
+        if self.latency_tracking {
+            return Some(0);
+        }
+        let slow = u64::try_from(self.commandlog_execution_slower_than).ok();
+        let slow = slow.map(|micros| micros.saturating_mul(1_000));
+        let spike = Some(self.latency_monitor_threshold).filter(|millis| *millis > 0);
+        let spike = spike.map(|millis| millis.saturating_mul(1_000_000));
+        slow.into_iter().chain(spike).min()
+    }
+
     /// Sets a directive at start, when even those can be set that are fixed later.
     pub fn set_at_start(&mut self, name: &str, text: &str) -> Result<(), Refused> {
         let directive = find(name).ok_or_else(|| Refused::Unknown(name.into()))?;
-        (directive.parse)(self, text).map_err(|why| Refused::bad(directive.name, &why))
+        (directive.parse)(self, text).map_err(|why| Refused::bad(directive.spelled(name), &why))
     }
 
     /// These settings with some directives changed. The order of the checks is that of Redis: names first, then values.
@@ -261,8 +315,8 @@ impl Settings {
             return Err(refused);
         }
         let mut next = self.clone();
-        for (directive, (_, text)) in found.iter().zip(pairs) {
-            (directive.parse)(&mut next, text).map_err(|why| Refused::bad(directive.name, &why))?;
+        for (directive, (name, text)) in found.iter().zip(pairs) {
+            (directive.parse)(&mut next, text).map_err(|why| Refused::bad(directive.spelled(name), &why))?;
         }
         Ok(next)
     }
@@ -285,6 +339,12 @@ mod tests {
         let failed = "CONFIG SET failed (possibly related to argument";
         assert_eq!(error, format!("{failed} 'timeout') - argument couldn't be parsed into an integer"));
         assert_eq!(config.load().maxmemory, 100 << 20);
+        // By the name that was used, as it is written in the table.
+        let error = refused(&config, &[("SLOWLOG-max-len", "x")]);
+        assert_eq!(
+            error,
+            format!("{failed} 'slowlog-max-len') - argument couldn't be parsed into an integer")
+        );
     }
 
     #[test]
@@ -307,6 +367,31 @@ mod tests {
             refused(&config, &[("maxmemory", "1"), ("maxmemory", "2")]),
             format!("{failed} 'maxmemory') - duplicate parameter")
         );
+    }
+
+    #[test]
+    fn commands_are_timed_from_the_least_that_somebody_wants_to_know() {
+        let config = Config::default();
+        let timed_from = |pairs| {
+            config.change(pairs).unwrap();
+            config.load().timed_from()
+        };
+        assert_eq!(timed_from(&[]), Some(10_000_000));
+        assert_eq!(timed_from(&[("latency-monitor-threshold", "20")]), Some(10_000_000));
+        assert_eq!(timed_from(&[("latency-monitor-threshold", "2")]), Some(2_000_000));
+        assert_eq!(timed_from(&[("slowlog-log-slower-than", "-1")]), Some(2_000_000));
+        assert_eq!(timed_from(&[("latency-monitor-threshold", "0")]), None);
+        assert_eq!(timed_from(&[("latency-tracking", "yes")]), Some(0));
+    }
+
+    #[test]
+    fn what_stands_out_is_at_or_beyond_its_limit_and_nothing_beyond_a_negative_one() {
+        let settings = Settings { commandlog_reply_larger_than: -1, ..Settings::default() };
+        let stands_out = |value| Kind::NAMES.map(|(_, kind)| settings.stands_out(kind, value));
+        assert_eq!(stands_out(9_999), [false; 3]);
+        assert_eq!(stands_out(10_000), [true, false, false]);
+        assert_eq!(stands_out(1 << 20), [true, true, false]);
+        assert_eq!(stands_out(u64::MAX), [true, true, false]);
     }
 
     #[test]

@@ -75,6 +75,25 @@ pub(super) fn choice(text: &str, words: &[&'static str]) -> Result<&'static str,
     found.copied().ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", ")))
 }
 
+/// Percentiles with a space between.
+pub(super) fn percentiles(text: &str) -> Result<Vec<f64>, Why> {
+    let read = |word: &str| {
+        let share = number::parse_f64(word.as_bytes());
+        let share = share.ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+        let is_share = (0.0..=100.0).contains(&share);
+        is_share.then_some(share).ok_or_else(|| {
+            "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into()
+        })
+    };
+    if text.is_empty() { Ok(Vec::new()) } else { text.split(' ').map(read).collect() }
+}
+
+/// A percentile as Redis writes it: at most six digits behind the point, and none that says nothing.
+pub fn percentile(share: f64) -> String {
+    let text = format!("{share:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// An eviction policy.
 pub(super) fn policy(text: &str) -> Result<Policy, Why> {
     /// In the order in which Redis lists them when it complains.
@@ -163,6 +182,18 @@ mod tests {
         );
         assert_eq!(integer::<u8>("x", 0..=255).unwrap_err(), "argument couldn't be parsed into an integer");
         assert_eq!(size::<u64>("x", 0..=i64::MAX).unwrap_err(), "argument must be a memory value");
+    }
+
+    #[test]
+    fn percentiles_are_written_as_they_were_read() {
+        for text in ["", "50 99 99.9", "0 100 99.99999", "-0"] {
+            let shares = percentiles(text).unwrap();
+            assert_eq!(shares.into_iter().map(percentile).collect::<Vec<_>>().join(" "), text);
+        }
+        assert!(percentiles("50 101").unwrap_err().ends_with("should sit between [0.0,100.0]"));
+        for bad in ["50  99", "half", "nan"] {
+            assert!(percentiles(bad).unwrap_err().starts_with("Invalid"), "{bad}");
+        }
     }
 
     #[test]

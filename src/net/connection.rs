@@ -30,7 +30,7 @@ use crate::{
     clients::{Client, Door, Shared, is_local},
     commands::{CommandError, Reply},
     config::Settings,
-    routing::{Completion, ConnKey},
+    routing::{Completion, ConnKey, Router},
     session::Session,
 };
 
@@ -99,11 +99,11 @@ impl Connection {
         Ok((Rc::new(this), reads))
     }
 
-    pub(super) fn complete(&self, completion: &Completion, ran: bool) {
+    pub(super) fn complete(&self, completion: &Completion, ran: bool, router: &Router) {
         self.ran_here.set(self.ran_here.get() | ran);
         let mut session = self.session.borrow_mut();
         let went_on = session.may_go_on();
-        session.complete(completion.hole, &completion.reply, &completion.written);
+        session.complete(completion, router);
         let kept = !self.input.borrow().is_empty();
         if (kept || !went_on) && session.may_go_on() {
             self.resume.notify_one();

@@ -475,7 +475,7 @@ impl EventLoop {
         for completion in completions {
             let connection = self.clients.borrow().get(&completion.conn).cloned();
             if let Some(connection) = connection {
-                connection.complete(&completion, ran);
+                connection.complete(&completion, ran, &self.router.borrow());
                 self.mark(&connection.dirty, completion.conn);
             }
         }

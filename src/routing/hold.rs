@@ -176,7 +176,7 @@ impl Router {
             Place::Here => {
                 let mut out = crate::commands::Reply::new(view.resp);
                 match self.execute(&view, &keys, Some((origin, stay)), &mut out) {
-                    Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
+                    Executed::Done(written) => self.answer(origin, &view, out.into_bytes(), written),
                     Executed::NotServing => self.hold_until(origin, view, &keys, stay),
                     Executed::Waits => {}
                 }

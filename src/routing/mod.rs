@@ -45,19 +45,25 @@ use smallvec::SmallVec;
 pub use self::{execute::Executed, frame::Written, park::Parking, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
+    commandlog::{Kind, kept},
     commands::{
         Command, CommandError, Flags, Run, Spread,
         follow::{Following, Reach},
+        full_name,
         generic::among::Among,
         scratch::Scratch,
         session::Later,
     },
     config::Settings,
     env::{Now, random::Dice},
+    latency::Event,
     node::Node,
-    slowlog::Stopwatch,
+    stopwatch::Stopwatch,
     store::{Evictor, Key, Lookups, Role},
 };
+
+/// Commands that a loop has tracked and not counted yet.
+const TRACKED_LIMIT: usize = 256;
 
 /// Names a connection of this loop: a client's, or one by which a peer sends requests. Never used again.
 pub type ConnKey = u64;
@@ -163,6 +169,8 @@ pub struct Completion {
     pub reply: Vec<u8>,
     /// How far it wrote.
     pub written: Written,
+    /// What was asked, cut short, where the reply is so large that it belongs into the command log.
+    pub asked: Option<Vec<Vec<u8>>>,
 }
 
 /// A reply for a peer whose request was not answered at once: a frame.
@@ -272,6 +280,8 @@ pub struct Router {
     pub logged: bool,
     /// What look-ups here have found since [`Router::publish`].
     lookups: Lookups,
+    /// The commands that were tracked since then, with how many nanoseconds each took.
+    tracked: Vec<(&'static str, u64)>,
     /// Whether more memory is in use than may be, and the loop is to go on giving up keys.
     pub over_limit: bool,
     evictor: Evictor,
@@ -340,6 +350,7 @@ impl Router {
             ran: false,
             logged: false,
             lookups: Lookups::default(),
+            tracked: Vec::new(),
             over_limit: false,
             evictor: Evictor::default(),
             flights: Slab::new(),
@@ -375,7 +386,37 @@ impl Router {
         self.now = Now::of(&*self.node.clock);
         self.settings = self.node.config.load();
         self.pause = self.node.clients.pause(self.now.boot);
-        self.stopwatch = Stopwatch::start(self.settings.slowlog_log_slower_than, &*self.node.clock);
+        self.stopwatch = Stopwatch::start(self.settings.timed_from(), &*self.node.clock);
+    }
+
+    /// Notes how long a command took, in nanoseconds, where LATENCY is to tell of it.
+    pub fn note_time(&mut self, command: &'static Command, nanos: u64) {
+        let is_fast = command.flags.has(Flags::FAST);
+        self.note_spike(if is_fast { Event::FastCommand } else { Event::Command }, nanos);
+        if self.settings.latency_tracking {
+            self.tracked.push((full_name(command), nanos));
+            if self.tracked.len() >= TRACKED_LIMIT {
+                self.publish();
+            }
+        }
+    }
+
+    fn note_spike(&self, event: Event, nanos: u64) {
+        let (millis, threshold) = (nanos / 1_000_000, self.settings.latency_monitor_threshold);
+        if threshold > 0 && millis >= threshold {
+            self.node.latency.note(event, millis, self.now.wall / 1_000);
+        }
+    }
+
+    /// Does some work, and notes how long it took where LATENCY is to tell of it.
+    fn watched<R>(&mut self, event: Event, work: impl FnOnce(&mut Self) -> R) -> R {
+        if self.settings.latency_monitor_threshold == 0 {
+            return work(self);
+        }
+        let began = self.node.clock.boot();
+        let result = work(self);
+        self.note_spike(event, self.node.clock.boot().saturating_sub(began));
+        result
     }
 
     /// Adds what was counted here to the counters of the node, which all loops share: some times a second, and before
@@ -385,6 +426,9 @@ impl Router {
         if hits + misses > 0 {
             self.node.stats.hits.add(hits);
             self.node.stats.misses.add(misses);
+        }
+        if !self.tracked.is_empty() {
+            self.node.latency.count(self.tracked.drain(..));
         }
     }
 
@@ -581,7 +625,7 @@ impl Router {
             Place::Here => {
                 let mut out = crate::commands::Reply::new(request.resp);
                 match self.execute(&request, keys, Some((origin, stay)), &mut out) {
-                    Executed::Done(written) => self.complete(origin, out.into_bytes(), written),
+                    Executed::Done(written) => self.answer(origin, &request, out.into_bytes(), written),
                     Executed::NotServing => self.hold(origin, request.to_owned(), keys, stay),
                     Executed::Waits => {}
                 }
@@ -678,12 +722,22 @@ impl Router {
         self.complete(origin, out.into_bytes(), Written::new());
     }
 
+    /// Passes the reply to a request on to whoever asked. Of a large one, a client's session learns what was asked.
+    fn answer(&mut self, origin: Origin, request: &Request<'_>, reply: Vec<u8>, written: Written) {
+        let is_large = self.settings.stands_out(Kind::LargeReply, reply.len() as u64)
+            && !request.command.flags.has(Flags::SKIP_SLOWLOG);
+        self.complete(origin, reply, written);
+        if let (true, Origin::Client { .. }, Some(last)) = (is_large, origin, self.completions.last_mut()) {
+            last.asked = Some(kept(request.args));
+        }
+    }
+
     /// Passes a reply on to whoever asked.
     pub fn complete(&mut self, origin: Origin, reply: Vec<u8>, written: Written) {
         match origin {
             Origin::Client { conn, hole } => {
                 self.end_of_wait(conn, hole);
-                self.completions.push(Completion { conn, hole, reply, written });
+                self.completions.push(Completion { conn, hole, reply, written, asked: None });
             }
             Origin::Part { gather, part } => self.gather(gather, part, reply, written),
             Origin::Step(_) | Origin::Watch { .. } => self.end_in_turn(origin, reply, written),

@@ -237,8 +237,9 @@ impl Router {
             }
             frame::Answer::Reply { written, bytes } => {
                 let flight = self.take_flight(id);
-                self.untrack(flight.origin, &flight.request.as_request(), true);
-                self.complete(flight.origin, bytes.to_vec(), written);
+                let request = flight.request.as_request();
+                self.untrack(flight.origin, &request, true);
+                self.answer(flight.origin, &request, bytes.to_vec(), written);
             }
             frame::Answer::NotPrimary(version) => {
                 let flight = self.take_flight(id);

@@ -7,7 +7,7 @@ use ringfort_cluster::ShardId;
 use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
 use super::{
-    Origin, Place, Request, Route, Router,
+    Origin, Owned, Place, Request, Route, Router,
     blocked::{Ending, Several},
     frame::Written,
 };
@@ -23,6 +23,8 @@ const GATHERS_LIMIT: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Gathering {
     pub(super) origin: Origin,
+    /// What was asked, where the reply may be large.
+    request: Option<Owned>,
     gather: Gather,
     resp: Resp,
     /// Of each part, the places of its keys among the keys of the request, and its reply once it is there.
@@ -48,7 +50,7 @@ impl Gathering {
     pub(super) fn new(origin: Origin, gather: Gather, parts: usize) -> Self {
         let parts: Vec<Part> = (0..parts).map(|_| Part::default()).collect();
         let (missing, written, resp) = (parts.len(), Written::new(), Default::default());
-        Self { origin, gather, resp, parts, missing, written, waits: false, ending: None }
+        Self { origin, request: None, gather, resp, parts, missing, written, waits: false, ending: None }
     }
 }
 
@@ -176,7 +178,10 @@ impl Router {
 
     fn begin(&mut self, origin: Origin, request: Request<'_>, gather: Gather, parts: Vec<Part>) -> usize {
         let (missing, written, resp, waits) = (parts.len(), Written::new(), request.resp, request.waits);
-        self.gathers.insert(Gathering { origin, gather, resp, parts, missing, written, waits, ending: None })
+        let may_be_large = matches!(gather, Gather::PerKey | Gather::Concat | Gather::Streams);
+        let request = may_be_large.then(|| request.to_owned());
+        let ending = None;
+        self.gathers.insert(Gathering { origin, request, gather, resp, parts, missing, written, waits, ending })
     }
 
     pub(super) fn gather(&mut self, gather: usize, part: usize, reply: Vec<u8>, written: Written) {
@@ -205,7 +210,12 @@ impl Router {
                 put_together(how, &replies, &weights, &mut out, self.dice.roll());
             }
         }
-        self.complete(whole.origin, out.into_bytes(), whole.written);
+        match whole.request {
+            Some(request) => {
+                self.answer(whole.origin, &request.as_request(), out.into_bytes(), whole.written);
+            }
+            None => self.complete(whole.origin, out.into_bytes(), whole.written),
+        }
     }
 }
 

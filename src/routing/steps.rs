@@ -119,8 +119,9 @@ impl Router {
 
     /// Answers the request of a job.
     pub(super) fn end_job(&mut self, asked: Asked, reply: Vec<u8>) {
-        self.untrack(asked.origin, &asked.request.as_request(), true);
-        self.complete(asked.origin, reply, asked.written);
+        let request = asked.request.as_request();
+        self.untrack(asked.origin, &request, true);
+        self.answer(asked.origin, &request, reply, asked.written);
     }
 
     /// Answers the request of a job with an error.

@@ -20,6 +20,7 @@ use ringfort_protocol::encode_command;
 use super::{Parking, Router, frame};
 use crate::{
     clients::{Client, Clients, Door, Replies, Unblock},
+    commandlog::Kind,
     commands::digest::digest,
     config::Config,
     env::Clock,
@@ -114,7 +115,8 @@ impl Cluster {
                 clients: Clients::default(),
                 stats: Stats::default(),
                 memory: crate::memory::Memory::new(),
-                slowlog: Default::default(),
+                commandlog: Default::default(),
+                latency: Default::default(),
                 expires_by_itself: true.into(),
                 stopping: Default::default(),
                 sinks: Default::default(),
@@ -227,7 +229,7 @@ impl Cluster {
     fn deliver(&mut self, node: usize) {
         for completion in std::mem::take(&mut self.routers[node].completions) {
             let session = &mut self.sessions[completion.conn as usize - 1];
-            session.complete(completion.hole, &completion.reply, &completion.written);
+            session.complete(&completion, &self.routers[node]);
         }
         for completion in std::mem::take(&mut self.routers[node].peer_completions) {
             self.answer(node, completion.conn, &completion.frame);
@@ -290,6 +292,36 @@ fn filled(nodes: usize, keys: usize) -> (Cluster, Vec<String>) {
     cluster.replies(0);
     names.sort();
     (cluster, names)
+}
+
+#[test]
+fn large_replies_are_noted_wherever_they_come_from() {
+    let mut cluster = Cluster::new(3);
+    let keys: Vec<String> = (0..3).map(|shard| key_of(shard, 0)).collect();
+    for key in &keys {
+        assert_eq!(cluster.run(0, &format!("set {key} {}", "x".repeat(300))), "+OK ");
+    }
+    let node = Arc::clone(&cluster.routers[0].node);
+    node.config.change(&[("commandlog-reply-larger-than", "300")]).unwrap();
+    // From here, from a peer, from several, in steps, and after a wait.
+    let (here, there, third) = (&keys[0], &keys[1], &keys[2]);
+    let asked = [
+        format!("get {here}"),
+        format!("get {there}"),
+        format!("mget {there} {third}"),
+        format!("lcs {there} {third}"),
+        format!("getrange {here} 0 -1"),
+    ];
+    asked[..4].iter().for_each(|command| assert_ne!(cluster.run(0, command), ""));
+    cluster.agree(2, |shard| (shard != 0).then_some(usize::from(shard) % 3));
+    assert_eq!(cluster.run(0, &asked[4]), "");
+    cluster.agree(3, |shard| Some(usize::from(shard) % 3));
+    cluster.settle();
+    assert!(cluster.replies(0).starts_with("$300 "));
+    assert_eq!(cluster.run(0, &format!("strlen {there}")), ":300 ");
+    let noted = node.commandlog.of(Kind::LargeReply).newest(9).into_iter().rev();
+    let words = |entry: crate::commandlog::Entry| String::from_utf8(entry.args.join(&b' ')).unwrap();
+    assert_eq!(noted.map(words).collect::<Vec<_>>(), asked);
 }
 
 #[test]

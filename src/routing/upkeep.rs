@@ -8,7 +8,10 @@ use std::sync::atomic::Ordering;
 use ringfort_cluster::ShardId;
 
 use super::{Router, execute, frame::Written, park::Ready};
-use crate::store::{Access, Eviction, Policy, Role, Rules};
+use crate::{
+    latency::Event,
+    store::{Access, Eviction, Policy, Role, Rules},
+};
 
 /// Keys that may be given up, or looked for in vain, in one step: for a command, or by the loop in between.
 const EVICTIONS: usize = 32;
@@ -46,6 +49,10 @@ impl Router {
     /// Gives up keys until memory is within its limit, or for one step. Returns what came of the last attempt if the
     /// limit is still passed.
     fn evict_down(&mut self) -> Option<Eviction> {
+        self.watched(Event::EvictionCycle, Self::evict_step)
+    }
+
+    fn evict_step(&mut self) -> Option<Eviction> {
         let node = self.node.clone();
         let access = Access {
             now: self.now.wall,
@@ -79,6 +86,10 @@ impl Router {
 
     /// Removes some keys of a shard whose time is over. Returns whether there is more to do.
     pub fn expire_some(&mut self, shard: ShardId) -> bool {
+        self.watched(Event::ExpireCycle, |router| router.expire_step(shard))
+    }
+
+    fn expire_step(&mut self, shard: ShardId) -> bool {
         let node = self.node.clone();
         if !node.lease.holds(self.now.boot) || !node.expires_by_itself.load(Ordering::Relaxed) {
             return false;

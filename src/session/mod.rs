@@ -14,12 +14,12 @@ use ringfort_protocol::{Args, Parsed, Parser, Resp, Span, reply};
 pub use self::output::Output;
 use crate::{
     clients::{Client, Door, Pause, Replies},
+    commandlog::{Entry, Kind, kept},
     commands::{
         self, Command, CommandError, Flags, Run,
         session::{SessionCx, SessionHandler},
     },
-    routing::{ConnKey, Executed, Hole, Origin, Place, Request, Router, WaitFor, Written},
-    slowlog,
+    routing::{Completion, ConnKey, Executed, Hole, Origin, Place, Request, Router, WaitFor, Written},
 };
 
 /// Replies that a connection may be owed before its next request is read.
@@ -83,14 +83,14 @@ impl Session {
             match self.parser.parse(&input[used..], &mut spans, &limits) {
                 Ok(Parsed::Command { len }) => {
                     let args = Args::new(&input[used..used + len], &spans);
-                    if self.must_come_later(args) || !self.command(args, router) {
+                    if self.must_come_later(args) || !self.command(args, len, router) {
                         break;
                     }
                     used += len;
                 }
                 Ok(Parsed::Inline { len }) => {
                     let args = self.parser.inline_args();
-                    if self.must_come_later(args.as_args()) || !self.command(args.as_args(), router) {
+                    if self.must_come_later(args.as_args()) || !self.command(args.as_args(), len, router) {
                         break;
                     }
                     used += len;
@@ -144,13 +144,17 @@ impl Session {
     }
 
     /// A reply from elsewhere is there.
-    pub fn complete(&mut self, hole: Hole, reply: &[u8], written: &Written) {
-        self.output.fill(hole, reply);
-        if self.blocked_on == Some(hole) {
+    pub fn complete(&mut self, completion: &Completion, router: &Router) {
+        let Completion { hole, reply, written, asked, .. } = completion;
+        self.output.fill(*hole, reply);
+        if self.blocked_on == Some(*hole) {
             self.blocked_on = None;
             self.client.shared.set_blocked(false);
         }
         self.note_written(written);
+        if let Some(asked) = asked {
+            self.note(Kind::LargeReply, reply.len() as u64, asked.clone(), router);
+        }
     }
 
     /// Whether a command needs the replies of all earlier ones first: WAIT must know how far they wrote.
@@ -159,9 +163,9 @@ impl Session {
         self.postponed
     }
 
-    /// Runs a command, or answers that it cannot be run. Returns `false` if it must wait for the end of CLIENT PAUSE:
-    /// then it is to be given again.
-    fn command(&mut self, args: Args<'_>, router: &mut Router) -> bool {
+    /// Runs a command of `len` bytes, or answers that it cannot be run. Returns `false` if it must wait for the end of
+    /// CLIENT PAUSE: then it is to be given again.
+    fn command(&mut self, args: Args<'_>, len: usize, router: &mut Router) -> bool {
         let checked = self.check(args);
         if router.pause != Pause::Nothing
             && let Ok(command) = checked
@@ -184,10 +188,13 @@ impl Session {
             Ok(command) => {
                 self.last = Some(command);
                 self.run(command, args, discard, router);
-                if let Some(micros) = router.stopwatch.lap(&*router.node.clock)
-                    && !command.flags.has(Flags::SKIP_SLOWLOG)
+                let nanos = router.stopwatch.lap(&*router.node.clock);
+                let (request, reply) = (len as u64, self.output.written_since(mark) as u64);
+                if nanos.is_some()
+                    || router.settings.stands_out(Kind::LargeRequest, request)
+                    || router.settings.stands_out(Kind::LargeReply, reply)
                 {
-                    self.note_slow(args, micros, router);
+                    self.look_closer(command, args, nanos, request, reply, router);
                 }
             }
             Err(error) => {
@@ -211,17 +218,41 @@ impl Session {
         }
     }
 
-    fn note_slow(&self, args: Args<'_>, micros: u64, router: &Router) {
+    /// Remembers a command that took `nanos` nanoseconds, where somebody wants to know that, by whatever it stands out
+    /// by. `request` and `reply` are bytes; a reply from elsewhere is not there yet.
+    #[cold]
+    fn look_closer(
+        &self,
+        command: &'static Command,
+        args: Args<'_>,
+        nanos: Option<u64>,
+        request: u64,
+        reply: u64,
+        router: &mut Router,
+    ) {
+        if let Some(nanos) = nanos {
+            router.note_time(command, nanos);
+        }
+        if command.flags.has(Flags::SKIP_SLOWLOG) {
+            return;
+        }
+        let micros = nanos.map(|nanos| nanos / 1_000);
+        let measures =
+            [(Kind::Slow, micros), (Kind::LargeRequest, Some(request)), (Kind::LargeReply, Some(reply))];
+        for (kind, value) in measures {
+            if let Some(value) = value.filter(|value| router.settings.stands_out(kind, *value)) {
+                let mut args = kept(args);
+                commands::secrets::redact(command, &mut args);
+                self.note(kind, value, args, router);
+            }
+        }
+    }
+
+    fn note(&self, kind: Kind, value: u64, args: Vec<Vec<u8>>, router: &Router) {
         let shared = &self.client.shared;
-        let entry = slowlog::Entry {
-            id: 0,
-            time: router.now.wall / 1_000,
-            micros,
-            args: slowlog::kept(args),
-            peer: shared.peer,
-            name: shared.texts().name.clone(),
-        };
-        router.node.slowlog.note(entry, router.settings.slowlog_max_len);
+        let (time, peer, name) = (router.now.wall / 1_000, shared.peer, shared.texts().name.clone());
+        let entry = Entry { id: 0, time, value, args, peer, name };
+        router.node.commandlog.of(kind).note(entry, router.settings.commandlog_max_len(kind));
     }
 
     /// Finds the command and decides whether this client may run it now.

@@ -7,7 +7,10 @@ use std::collections::VecDeque;
 
 use ringfort_protocol::Resp;
 
-use crate::{commands::Reply, routing::Hole};
+use crate::{
+    commands::{Reply, reply::Mark},
+    routing::Hole,
+};
 
 /// The output of a connection.
 #[derive(Debug, Default)]
@@ -41,6 +44,15 @@ impl Output {
         match self.waiting.back_mut() {
             Some(Part::Reply(reply)) => reply,
             _ => &mut self.ready,
+        }
+    }
+
+    /// Bytes that were written to [`Output::tail`] since `mark` was taken of it; none if a hole was left since.
+    pub fn written_since(&self, mark: Mark) -> usize {
+        match self.waiting.back() {
+            None => self.ready.len_since(mark),
+            Some(Part::Reply(reply)) => reply.len_since(mark),
+            Some(Part::Hole { .. }) => 0,
         }
     }
 

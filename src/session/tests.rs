@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     clients::Door,
     config::{Allowed, Settings},
+    latency::Event,
     node::{Node, testing},
     routing::Parking,
 };
@@ -75,7 +76,9 @@ fn what_the_loop_does_for_a_session_blocks_it_until_the_answer() {
     let Some((Origin::Client { hole, .. }, later)) = bench.router.for_later.pop() else { panic!("asked") };
     assert_eq!(later, commands::session::Later::Sleep(Duration::from_secs(1)));
     assert!(!bench.session.may_go_on() && !bench.session.is_idle());
-    bench.session.complete(hole, b"+OK\r\n", &Written::new());
+    let completion =
+        Completion { conn: 1, hole, reply: b"+OK\r\n".to_vec(), written: Written::new(), asked: None };
+    bench.session.complete(&completion, &bench.router);
     assert_eq!(bench.receive(rest), ("", "+OK +PONG ".to_owned()));
 }
 
@@ -84,13 +87,65 @@ fn commands_are_slow_from_the_threshold_on() {
     let node = Arc::new(testing::node());
     let mut bench = Bench::new(&node);
     bench.receive("SET a 1\r\n");
-    assert!(node.slowlog.is_empty());
+    let slow = node.commandlog.of(Kind::Slow);
+    assert!(slow.is_empty());
     node.config.change(&[("slowlog-log-slower-than", "0"), ("slowlog-max-len", "2")]).unwrap();
     bench.router.turn();
     bench.receive("SET a 2\r\nGET a\r\nNOSUCH\r\nCLIENT ID\r\n");
-    let entries = node.slowlog.newest(9);
+    let entries = slow.newest(9);
     let names: Vec<_> = entries.iter().map(|entry| entry.args[0].escape_ascii().to_string()).collect();
     assert_eq!(names, ["CLIENT", "GET"]);
+}
+
+#[test]
+fn commands_stand_out_by_their_bytes_and_by_those_of_their_replies() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    let limits = [("commandlog-request-larger-than", "100"), ("commandlog-reply-larger-than", "40000")];
+    node.config.change(&limits).unwrap();
+    bench.router.turn();
+    let large = "x".repeat(20_000);
+    bench.receive(&format!("SET a {large}\r\nGET a\r\nMGET a a\r\nGET {}\r\n", "n".repeat(200)));
+    let entries = |kind| {
+        let entries = node.commandlog.of(kind).newest(9).into_iter().rev();
+        let shown = entries.map(|entry| (entry.value, entry.args[0].escape_ascii().to_string()));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(entries(Kind::LargeRequest), [(20_008, "SET".to_owned()), (206, "GET".to_owned())]);
+    assert_eq!(entries(Kind::LargeReply), [(2 * (20_000 + 10) + 4, "MGET".to_owned())]);
+    assert!(entries(Kind::Slow).is_empty());
+    // One that comes from elsewhere is looked at when it is there.
+    let hole = bench.session.output.leave_hole(false);
+    let asked = Some(vec![b"KEYS".to_vec()]);
+    let completion = Completion { conn: 1, hole, reply: vec![b'x'; 50_000], written: Written::new(), asked };
+    bench.session.complete(&completion, &bench.router);
+    assert_eq!(entries(Kind::LargeReply)[1], (50_000, "KEYS".to_owned()));
+}
+
+#[test]
+fn commands_are_tracked_and_watched_as_the_settings_say() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    bench.receive("GET a\r\nCONFIG GET hz\r\n");
+    assert!(node.latency.histograms().is_empty());
+    node.config.change(&[("latency-tracking", "yes")]).unwrap();
+    bench.router.turn();
+    bench.receive("GET a\r\nget b\r\nNOSUCH\r\nCONFIG GET hz\r\n");
+    bench.router.publish();
+    let calls = |name| node.latency.histograms().get(name).map(|histogram| histogram.len());
+    assert_eq!((calls("get"), calls("config|get"), node.latency.histograms().len()), (Some(2), Some(1), 2));
+    // Off again: what was counted stays, and nothing is added.
+    node.config.change(&[("latency-tracking", "no"), ("latency-monitor-threshold", "5")]).unwrap();
+    bench.router.turn();
+    bench.receive("GET a\r\n");
+    bench.router.publish();
+    assert_eq!(calls("get"), Some(2));
+    // The clock of this node stands still, so the times are made up.
+    for (name, millis) in [("get", 4), ("get", 6), ("keys", 7)] {
+        bench.router.note_time(commands::find(name.as_bytes()).unwrap(), millis * 1_000_000);
+    }
+    let worst = |event| node.latency.spikes(event).worst;
+    assert_eq!((worst(Event::FastCommand), worst(Event::Command)), (6, 7));
 }
 
 #[test]

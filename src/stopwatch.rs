@@ -1,0 +1,80 @@
+//! How long commands take: measured for the [command log](crate::commandlog) and for [`crate::latency`].
+//!
+//! Each command ends where the next begins, so the clock is read once a command. As long as nobody asks for anything
+//! below 10 ms the coarse clock is good enough, which costs a few nanoseconds; it is wrong by one tick at most, as is
+//! the figure that is told then. Below that, the exact clock is read, which whoever asks for it pays for. Time that a
+//! request spends on other nodes or waiting is not counted.
+
+use crate::env::{Clock, clock::COARSE_TICK};
+
+/// Measures the commands of one turn of an event loop, one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stopwatch {
+    /// From how many nanoseconds on a command is told; `None`: nothing is measured.
+    threshold: Option<u64>,
+    last: u64,
+}
+
+impl Stopwatch {
+    /// Starts. Somebody wants to know of commands that take `threshold` nanoseconds, if anybody does.
+    pub fn start(threshold: Option<u64>, clock: &dyn Clock) -> Self {
+        let mut this = Self { threshold, last: 0 };
+        this.last = this.read(clock);
+        this
+    }
+
+    /// A command has ended. Returns how many nanoseconds it took, if somebody wants to know.
+    #[inline]
+    pub fn lap(&mut self, clock: &dyn Clock) -> Option<u64> {
+        let threshold = self.threshold?;
+        let now = self.read(clock);
+        let took = now.saturating_sub(std::mem::replace(&mut self.last, now));
+        (took >= threshold).then_some(took)
+    }
+
+    fn read(&self, clock: &dyn Clock) -> u64 {
+        match self.threshold {
+            None => 0,
+            Some(threshold) if threshold >= COARSE_TICK => clock.coarse(),
+            Some(_) => clock.boot(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    struct Hands(AtomicU64);
+
+    impl Clock for Hands {
+        fn boot(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn coarse(&self) -> u64 {
+            self.boot() / COARSE_TICK * COARSE_TICK
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_lap_is_told_from_the_threshold_on() {
+        let clock = Hands(AtomicU64::new(5_000));
+        let mut exact = Stopwatch::start(Some(100_000), &clock);
+        clock.0.store(5_000 + 99_000, Ordering::Relaxed);
+        assert_eq!(exact.lap(&clock), None);
+        clock.0.store(5_000 + 199_000, Ordering::Relaxed);
+        assert_eq!(exact.lap(&clock), Some(100_000));
+        assert_eq!(Stopwatch::start(Some(0), &clock).lap(&clock), Some(0));
+        assert_eq!(Stopwatch::start(None, &clock).lap(&clock), None);
+        let mut coarse = Stopwatch::start(Some(COARSE_TICK), &clock);
+        clock.0.store(2 * COARSE_TICK + 1, Ordering::Relaxed);
+        assert_eq!(coarse.lap(&clock), Some(2 * COARSE_TICK));
+    }
+}
