@@ -250,7 +250,7 @@ mod tests {
             reply.into_bytes()
         };
         assert!(of(2).starts_with(b"*2\r\n$1048576\r\nx"));
-        assert_eq!(of(1_024), TOO_LONG);
+        assert!(of(1_024) == TOO_LONG);
     }
 
     #[test]

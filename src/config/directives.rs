@@ -10,9 +10,7 @@ use ringfort_protocol::glob;
 
 use super::{
     Settings,
-    value::{
-        Why, allowed, format, integer, level, percentile, percentiles, policy, size, word, yes_or_no,
-    },
+    value::{Why, allowed, format, integer, level, percentile, percentiles, policy, size, word, yes_or_no},
 };
 
 /// A directive.

@@ -181,7 +181,17 @@ impl Router {
         let may_be_large = matches!(gather, Gather::PerKey | Gather::Concat | Gather::Streams);
         let request = may_be_large.then(|| request.to_owned());
         let ending = None;
-        self.gathers.insert(Gathering { origin, request, gather, resp, parts, missing, written, waits, ending })
+        self.gathers.insert(Gathering {
+            origin,
+            request,
+            gather,
+            resp,
+            parts,
+            missing,
+            written,
+            waits,
+            ending,
+        })
     }
 
     pub(super) fn gather(&mut self, gather: usize, part: usize, reply: Vec<u8>, written: Written) {

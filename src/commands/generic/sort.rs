@@ -6,7 +6,11 @@
 
 use std::{cmp::Ordering, ops::Range};
 
-use ringfort_protocol::{Args, number::parse_f64};
+use ringfort_protocol::{
+    Args,
+    number::{parse_f64, parse_i64},
+};
+use smallvec::SmallVec;
 
 use super::pattern::{Pattern, Target};
 use crate::{
@@ -145,9 +149,10 @@ impl<'a> Query<'a> {
     /// Reads the elements: those that are wanted if they are in order already, else all. A set that is stored without
     /// an order is sorted nevertheless, so that the result does not depend on where its members lie.
     fn read(&mut self, db: &Db<'_>, key: Key<'_>) -> Result<Elements, CommandError> {
-        let mut elements = Elements::default();
-        let Some(value) = db.read(key) else { return Ok(elements) };
-        let len = match Source::of(value).ok_or(CommandError::WrongType)? {
+        let Some(value) = db.read(key) else { return Ok(Elements::default()) };
+        let source = Source::of(value).ok_or(CommandError::WrongType)?;
+        let mut elements = Elements::with_capacity(if self.sorts { source.len() } else { 0 });
+        let len = match source {
             Source::List(list) if self.sorts => {
                 list.iter_from(0).for_each(|item| elements.push(item));
                 list.len()
@@ -193,53 +198,131 @@ impl<'a> Query<'a> {
         if self.stores { text } else { before_zero(text) }
     }
 
-    /// Brings the elements into the order that is asked for.
+    /// What is found for an element that it is to be sorted by.
+    fn weight<'s>(
+        &self,
+        element: &'s [u8],
+        db: &'s Db<'_>,
+        seed: u64,
+        name: &mut Vec<u8>,
+    ) -> Option<Target<'s>> {
+        match self.by {
+            None => Some(Target::Item(Item::Bytes(element))),
+            Some(pattern) => pattern.look_up(db, seed, element, name),
+        }
+    }
+
+    /// Finds the order that is asked for, as far as it is wanted.
     fn sort(&self, elements: &mut Elements, db: &Db<'_>, seed: u64) -> Result<(), CommandError> {
+        elements.order =
+            if self.texts { self.by_text(elements, db, seed) } else { self.by_number(elements, db, seed)? };
+        Ok(())
+    }
+
+    /// What has no text comes first; equal ones stay in the order in which they are.
+    fn by_text(&self, elements: &Elements, db: &Db<'_>, seed: u64) -> Vec<usize> {
+        let mut name = Vec::new();
         // What the elements are sorted by stays where it is: many of them may have the same long text.
-        let (mut name, mut weights, mut all_numbers) = (Vec::new(), Vec::new(), true);
-        let Elements { bytes, places, .. } = elements;
-        for place in places.iter_mut() {
-            let element = &bytes[place.text.clone()];
-            let target = match self.by {
-                None => Some(Target::Item(Item::Bytes(element))),
-                Some(pattern) => pattern.look_up(db, seed, element, &mut name),
-            };
-            let Some(target) = target else { continue };
-            if self.texts {
-                place.weight = Some(weights.len());
-                weights.push(target);
-            } else {
-                let number = number(target.text(&mut itoa::Buffer::new()));
-                all_numbers &= number.is_some();
-                place.number = number.unwrap_or(0.0);
-            }
+        let mut find = |element| self.weight(element, db, seed, &mut name).map(Weight::of);
+        let found: Option<Vec<_>> = self.by.map(|_| elements.all().map(&mut find).collect());
+        let texts = elements.all().enumerate().map(|(at, element)| match &found {
+            Some(found) => found[at].as_ref().map(|weight| self.compared(weight.text())),
+            None => Some(self.compared(element)),
+        });
+        let shared = shared_start(texts.clone().flatten());
+        // The eight bytes behind what all have in common decide nearly always.
+        let key =
+            |(at, text): (usize, Option<_>)| (text.map(|text: &[u8]| (head(&text[shared..]), text)), at);
+        let mut keys: Vec<_> = texts.enumerate().map(key).collect();
+        first_in_order(&mut keys, elements.wanted.end, |a, b| {
+            let order = if self.descending { b.0.cmp(&a.0) } else { a.0.cmp(&b.0) };
+            order.then(a.1.cmp(&b.1))
+        });
+        keys.into_iter().map(|(_, at)| at).collect()
+    }
+
+    /// Equal numbers are ordered by their elements.
+    fn by_number(&self, elements: &Elements, db: &Db<'_>, seed: u64) -> Result<Vec<usize>, CommandError> {
+        let mut name = Vec::new();
+        let mut keys = Vec::with_capacity(elements.places.len());
+        for (at, element) in elements.all().enumerate() {
+            let weight = self.weight(element, db, seed, &mut name);
+            let found = weight.map_or(Some(0.0), |weight| number(weight.text(&mut itoa::Buffer::new())));
+            let number =
+                found.ok_or(CommandError::other("ERR One or more scores can't be converted into double"))?;
+            keys.push((number, at));
         }
-        if !all_numbers {
-            return Err(CommandError::other("ERR One or more scores can't be converted into double"));
-        }
-        places.sort_by(|a, b| {
-            let order = if self.texts {
-                let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
-                let one = a.weight.map(|weight| self.compared(weights[weight].text(&mut one)));
-                let other = b.weight.map(|weight| self.compared(weights[weight].text(&mut other)));
-                one.cmp(&other)
-            } else {
-                let order = a.number.partial_cmp(&b.number).unwrap_or(Ordering::Equal);
-                order.then_with(|| bytes[a.text.clone()].cmp(&bytes[b.text.clone()]))
-            };
+        first_in_order(&mut keys, elements.wanted.end, |a, b| {
+            let order = a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal);
+            let order = order.then_with(|| elements.at(a.1).cmp(elements.at(b.1)));
             if self.descending { order.reverse() } else { order }
         });
-        Ok(())
+        Ok(keys.into_iter().map(|(_, at)| at).collect())
+    }
+}
+
+/// Brings the first `most` keys into order, and leaves the others behind them.
+fn first_in_order<K>(keys: &mut [K], most: usize, compare: impl Fn(&K, &K) -> Ordering) {
+    let mut first = keys;
+    if most == 0 {
+        return;
+    }
+    if most < first.len() {
+        first = first.select_nth_unstable_by(most, &compare).0;
+    }
+    first.sort_unstable_by(compare);
+}
+
+/// With how many bytes all texts begin alike.
+fn shared_start<'t>(mut texts: impl Iterator<Item = &'t [u8]>) -> usize {
+    let first = texts.next().unwrap_or_default();
+    let alike = |text: &[u8], most| first[..most].iter().zip(text).take_while(|(a, b)| a == b).count();
+    texts.fold(first.len(), |most, text| alike(text, most))
+}
+
+/// The first eight bytes, as a number that is ordered as they are.
+fn head(text: &[u8]) -> u64 {
+    match text.first_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => text.iter().chain(&[0; 8]).take(8).fold(0, |head, byte| head << 8 | u64::from(*byte)),
+    }
+}
+
+/// What an element is sorted by, as text.
+enum Weight<'s> {
+    Text(&'s [u8]),
+    Number(SmallVec<[u8; 20]>),
+}
+
+impl<'s> Weight<'s> {
+    fn of(target: Target<'s>) -> Self {
+        match target {
+            Target::Item(Item::Bytes(text)) => Self::Text(text),
+            Target::Shared(text) => Self::Text(text),
+            Target::Item(Item::Int(number)) => {
+                Self::Number(itoa::Buffer::new().format(number).as_bytes().into())
+            }
+        }
+    }
+
+    fn text(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(digits) => digits,
+        }
     }
 }
 
 /// C's texts end before the first byte that is zero.
 fn before_zero(text: &[u8]) -> &[u8] {
-    text.split(|byte| *byte == 0).next().unwrap_or(text)
+    text.iter().position(|byte| *byte == 0).map_or(text, |end| &text[..end])
 }
 
 /// A number as C's `strtod` reads a whole text: nothing counts as 0, and space may stand before it.
 fn number(text: &[u8]) -> Option<f64> {
+    if let Some(integer) = parse_i64(text) {
+        return Some(integer as f64);
+    }
     let text = before_zero(text);
     if text.is_empty() {
         return Some(0.0);
@@ -260,34 +343,51 @@ impl<'s> Source<'s> {
         let list = ListRef::of(value).map(Self::List);
         list.or_else(|| SetRef::of(value).map(Self::Set)).or_else(|| ZSetRef::of(value).map(Self::SortedSet))
     }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Set(members) => members.len(),
+            Self::SortedSet(members) => members.len(),
+        }
+    }
 }
 
 /// Copies of the elements, all in one piece of memory.
 #[derive(Default)]
 struct Elements {
     bytes: Vec<u8>,
-    places: Vec<Place>,
+    places: Vec<Range<usize>>,
+    /// Their order, as far as it is wanted; empty: as they are.
+    order: Vec<usize>,
     /// Which of them are wanted, once they are in order.
     wanted: Range<usize>,
 }
 
-/// An element, and what it is sorted by.
-struct Place {
-    text: Range<usize>,
-    number: f64,
-    /// Among the weights; what has none comes first.
-    weight: Option<usize>,
-}
-
 impl Elements {
+    fn with_capacity(elements: usize) -> Self {
+        let bytes = Vec::with_capacity(elements * 8);
+        Self { bytes, places: Vec::with_capacity(elements), ..Self::default() }
+    }
+
     fn push(&mut self, item: Item<'_>) {
         let start = self.bytes.len();
         item.write(&mut self.bytes);
-        self.places.push(Place { text: start..self.bytes.len(), number: 0.0, weight: None });
+        self.places.push(start..self.bytes.len());
     }
 
+    fn at(&self, place: usize) -> &[u8] {
+        &self.bytes[self.places[place].clone()]
+    }
+
+    /// All of them, as they are.
+    fn all(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        self.places.iter().map(|place| &self.bytes[place.clone()])
+    }
+
+    /// Those that are wanted, in order.
     fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.places[self.wanted.clone()].iter().map(|place| &self.bytes[place.text.clone()])
+        self.wanted.clone().map(|nth| self.at(self.order.get(nth).copied().unwrap_or(nth)))
     }
 }
 
@@ -306,8 +406,7 @@ fn find(cx: &Cx<'_>, args: Args<'_>, may_store: bool, visit: &mut Visitor<'_>) -
     let by = query.by.filter(|_| query.sorts);
     let mut name = Vec::new();
     // What an element is sorted by decides on whether it is wanted, so all are asked for.
-    for place in &elements.places {
-        let element = &elements.bytes[place.text.clone()];
+    for element in elements.all() {
         for pattern in by.iter().chain(&query.gets) {
             if let Some(wanted) = pattern.wanted(element, &mut name)
                 && !visit(wanted)

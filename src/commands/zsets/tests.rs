@@ -498,6 +498,10 @@ fn random_members_are_distinct_unless_the_count_is_negative() {
         let all = bench.run("zrandmember k 500 withscores");
         assert!(all.starts_with("*200 $2 99 $2 99 "), "{all}");
         assert_eq!(bench.run("zrandmember k 0"), "*0 ");
+        bench.limits.proto_max_bulk_len = 500 * 16;
+        let error = "-ERR the result would have more bytes than proto-max-bulk-len; ask for less at a time ";
+        assert_eq!(bench.run("zrandmember k -500"), error);
+        assert!(bench.run("zrandmember k -300").starts_with("*300 "));
         assert_eq!(bench.run("zrandmember k -9000000000000000000"), "-ERR value is out of range ");
         assert_eq!(bench.run("zrandmember k 1 x"), "-ERR syntax error ");
         assert_eq!(bench.run("zrandmember k x"), "-ERR value is not an integer or out of range ");
