@@ -110,6 +110,7 @@ impl Router {
         let Some(mut job) = self.jobs.try_remove(job) else { return };
         job.asked().written.extend(written);
         match job {
+            Job::Assemble(assembling) if reply.starts_with(b"-") => self.assemble_fails(assembling, reply),
             job if reply.starts_with(b"-") => self.end_job(job.into_asked(), reply),
             Job::Scan(scanning) => self.scan_goes_on(scanning, &reply),
             Job::Carry(carrying) => self.carry_goes_on(carrying, &reply),

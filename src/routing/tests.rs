@@ -549,6 +549,34 @@ fn what_changes_while_values_are_brought_together_is_seen() {
 }
 
 #[test]
+fn what_the_second_key_refuses_is_taken_back_from_the_first() {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("rpush {source} a b"));
+    cluster.run(0, &format!("rpush {target} z"));
+    cluster.feed(0, &format!("lmove {source} {target} left right"));
+    let mut applied = 0;
+    cluster.settle_with(|cluster, command| {
+        applied += i32::from(command.windows(11).any(|part| part == b"carry.apply"));
+        if applied == 2 {
+            applied = 100;
+            // The owner of the source goes away when the element is at the target.
+            cluster.agree(2, |shard| (shard % 3 != 1).then_some(usize::from(shard) % 3));
+        }
+    });
+    assert_eq!(cluster.replies(0), "");
+    cluster.clock.0.store(60_000, Ordering::Relaxed);
+    for router in &mut cluster.routers {
+        router.turn();
+        router.retry_held();
+    }
+    cluster.settle();
+    assert!(cluster.replies(0).starts_with("-CLUSTERDOWN "));
+    assert_eq!(cluster.run(0, &format!("lrange {target} 0 -1")), "*1 $1 z ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn memory_that_is_short_refuses_a_move_before_its_first_change_only() {
     let mut cluster = Cluster::new(3);
     let (source, target) = (key_of(1, 0), key_of(2, 0));
