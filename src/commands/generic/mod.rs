@@ -65,7 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 9] = [
+pub(super) static INTERNAL: [&Command; 10] = [
     &scan::PART,
     &carry::FETCH,
     &carry::PLACE,
@@ -75,4 +75,5 @@ pub(super) static INTERNAL: [&Command; 9] = [
     &follow::LOOK,
     &awaited::LIST,
     &awaited::ZSET,
+    &super::streams::CHECK,
 ];

@@ -34,6 +34,7 @@ pub(super) const XREADGROUP: Command = Command {
     arity: -7,
     flags: WRITE.flags.and(Flags::BLOCKING),
     keys: &[KeySpec::streams(4, SOURCE)],
+    spread: Spread::Keys(Gather::Deliveries),
     run: Run::Data(|cx, args| {
         let request = Request::parse(args, true)?;
         let behind = request.ids(cx, args)?;
@@ -50,6 +51,21 @@ pub(super) const XREADGROUP: Command = Command {
         Ok(if served > 0 { Done::Logged } else { Done::Unchanged })
     }),
     ..XREAD
+};
+
+/// `stream.check`, with the arguments of [`XREADGROUP`]: fails as that would, and reads nothing. Nodes ask it of each
+/// other.
+pub static CHECK: Command = Command {
+    name: "stream.check",
+    arity: XREADGROUP.arity,
+    keys: XREADGROUP.keys,
+    spread: Spread::Keys(Gather::Streams),
+    run: Run::Data(|cx, args| {
+        Request::parse(args, true)?.ids(cx, args)?;
+        nothing_there(cx.out);
+        Ok(Done::Read)
+    }),
+    ..READ
 };
 
 /// What is answered where no stream has anything.
