@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use ringfort::{
-    commands::{Command, Find, Flags, KeyFlags, KeySpec, Run, Spread, families},
+    commands::{Command, Find, Flags, Gather, KeyFlags, KeySpec, Run, Spread, families},
     ops::{exposition, metrics::METRICS},
 };
 
@@ -64,6 +64,10 @@ fn guarantee(command: &Command) -> &'static str {
         Spread::Together if writes => "reads each key in turn; the one that changes does so in one step",
         Spread::Together => "reads each key in turn: no single instant",
         Spread::Refused => "refused; a common hash tag keeps keys together",
+        Spread::Keys(Gather::Streams) => "each stream by its own node: no single instant",
+        Spread::Keys(Gather::Deliveries) => {
+            "each stream by its own node, if none refuses; if a node fails in between, the answer is what others gave"
+        }
         Spread::Keys(_) if writes => "each node its keys: atomic on each, not together",
         Spread::Keys(_) => "each node its keys: no single instant",
         Spread::Everywhere(_) => "every node its shards, one by one",

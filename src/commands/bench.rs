@@ -96,7 +96,8 @@ impl Bench {
         texts.collect::<Vec<_>>().join("; ")
     }
 
-    fn take_log(&mut self) -> Vec<u8> {
+    /// The effects that were logged since the last call, as records.
+    pub(crate) fn take_log(&mut self) -> Vec<u8> {
         let mut shard = self.shard.lock().unwrap();
         let bytes = shard.core.log.read(shard.core.log.start(), usize::MAX).unwrap();
         shard.core.log.restart(Offset(0));
@@ -105,7 +106,12 @@ impl Bench {
 
     /// Applies the effects that `primary` logged since the last call, as a replica does.
     pub(crate) fn follow(&mut self, primary: &mut Bench) {
-        for (db, command) in log::records(&primary.take_log()) {
+        self.apply(&primary.take_log());
+    }
+
+    /// Applies effects, as a replica does.
+    pub(crate) fn apply(&mut self, effects: &[u8]) {
+        for (db, command) in log::records(effects) {
             let args = parse(command);
             let reply = self.execute(args.as_args(), db, 0);
             assert!(!reply.starts_with(b"-"), "{args:?}: {}", reply.escape_ascii());

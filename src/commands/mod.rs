@@ -61,7 +61,7 @@ pub use self::{
     error::CommandError,
     keys::{Begin, Find, KeyFlags, KeySpec},
     reply::Reply,
-    streams::UNBALANCED,
+    streams::{CHECK, UNBALANCED},
 };
 pub use crate::config::Limits;
 use crate::store::{Db, Key, Kind};
@@ -363,8 +363,19 @@ pub enum Gather {
     Concat,
     /// Any reply that is not null.
     AnyOne,
-    /// Of each stream that has something, its name and that, in the order of the request; null where none has.
+    /// Of each stream that has something, its name and that, in the order of the request; null where none has. Each
+    /// stream is asked for alone.
     Streams,
+    /// The same where reading takes something away: nothing is read unless all parts say that they would not be
+    /// refused, and if one is refused in spite of that, or its node fails, the others' replies are the reply.
+    Deliveries,
+}
+
+impl Gather {
+    /// Whether keys are streams, each of which goes with an id.
+    pub fn is_of_streams(self) -> bool {
+        matches!(self, Self::Streams | Self::Deliveries)
+    }
 }
 
 /// What a command runs.

@@ -137,9 +137,9 @@ impl Scratch {
         }
         for change in &mut changes {
             let keys = &[given.values[change.key].0];
-            change.after = self.with(given, keys, &mut Reply::default(), |cx| {
-                carry::records(cx, keys[0].bytes).map(|records| fingerprint(&records))
-            });
+            let after =
+                self.with(given, keys, &mut Reply::default(), |cx| carry::records(cx, keys[0].bytes))?;
+            change.after = after.as_deref().map(fingerprint);
         }
         Ok(changes)
     }

@@ -64,7 +64,7 @@ pub enum Error {
 }
 
 /// Appends version and checksum.
-fn seal(payload: &mut Vec<u8>, version: u16) {
+pub(crate) fn seal(payload: &mut Vec<u8>, version: u16) {
     payload.extend_from_slice(&version.to_le_bytes());
     let checksum = CHECKSUM.checksum(payload);
     payload.extend_from_slice(&checksum.to_le_bytes());

@@ -12,7 +12,14 @@ use crate::store::{
     packed::{self, Encoded, Item},
 };
 
-/// Appends a stream, in the form of [`types::STREAM_2`].
+/// Entries share names, so that a short payload can stand for a long stream. Names and values of all entries, with the
+/// names written out for each, may have so many bytes,
+const TEXTS_LIMIT: usize = 256 << 20;
+
+/// or so many times what the blocks have.
+const TEXTS_RATIO: usize = 16;
+
+/// Appends a stream, in the form of [`types::STREAM_2`], which has no place for when consumers were given something.
 pub(super) fn encode(stream: &Stream, out: &mut Vec<u8>) {
     out.push(types::STREAM_2);
     put_len(out, stream.blocks().len());
@@ -73,15 +80,17 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Reads a stream of this type. What it says of itself must be true, and such that commands could have made it.
 pub(super) fn decode(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Error> {
-    let mut stream = Stream::default();
+    let (mut stream, mut bytes, mut texts) = (Stream::default(), 0, 0_usize);
     for _ in 0..reader.len()? {
         let mut buffer = itoa::Buffer::new();
         let first: [u8; 16] = reader.text()?.as_bytes(&mut buffer).try_into().map_err(|_| Error::Format)?;
-        let block = block(reader.text()?.as_bytes(&mut buffer))?;
-        sound(stream.add_block(StreamId::from_be_bytes(first), block))?;
+        let (first, block) = (StreamId::from_be_bytes(first), block(reader.text()?.as_bytes(&mut buffer))?);
+        bytes += block.elements().len();
+        let live = block.entries(first).filter(|entry| !entry.is_deleted);
+        texts = live.fold(texts, |texts, entry| texts.saturating_add(entry.text_len()));
+        sound(stream.add_block(first, block))?;
     }
-    sound(reader.len()? == stream.len())?;
-    let newest = stream.newest();
+    sound(texts <= TEXTS_LIMIT.max(bytes.saturating_mul(TEXTS_RATIO)) && reader.len()? == stream.len())?;
     stream.last = id(reader)?;
     if kind == types::STREAM {
         stream.added = stream.len().cast_signed();
@@ -90,7 +99,8 @@ pub(super) fn decode(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Error>
         stream.max_deleted = id(reader)?;
         stream.added = i64::try_from(reader.len()?).map_err(|_| Error::Format)?;
     }
-    sound(newest <= stream.last && stream.len().cast_signed() <= stream.added)?;
+    // Deleted entries may have higher ids than the last one, after XSETID.
+    sound(stream.top() <= Some(stream.last) && stream.len().cast_signed() <= stream.added)?;
     for _ in 0..reader.len()? {
         let mut buffer = itoa::Buffer::new();
         let name = reader.text()?;
@@ -132,9 +142,9 @@ fn group(reader: &mut Reader<'_>, kind: u8, stream: &Stream) -> Result<Group, Er
         let (name, seen) = (reader.text()?, time(reader)?.ok_or(Error::Format)?);
         let (key, is_new) = group.find_or_create(name.as_bytes(&mut buffer), seen);
         sound(is_new)?;
-        if kind == types::STREAM_3 {
-            group.consumer_mut(key).active = time(reader)?;
-        }
+        // Older types do not tell; Redis guesses the same.
+        let active = if kind == types::STREAM_3 { time(reader)? } else { Some(seen) };
+        group.consumer_mut(key).active = active;
         for _ in 0..reader.len()? {
             let id = StreamId::from_be_bytes(reader.array()?);
             let (time, count) = pending.remove(&id).ok_or(Error::Format)?;

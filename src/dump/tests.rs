@@ -194,7 +194,10 @@ fn stream() -> Stream {
     for (name, read) in [(&b"g"[..], Some(3)), (b"12", None)] {
         let mut group = Group::new(id(4), read);
         let ann = group.find_or_create(b"ann", 1_000).0;
-        group.find_or_create(b"bob", 2_000);
+        let bob = group.find_or_create(b"bob", 2_000).0;
+        for (consumer, seen) in [(ann, 1_000), (bob, 2_000)] {
+            group.consumer_mut(consumer).active = Some(seen);
+        }
         [1, 5, 9].iter().for_each(|ms| group.assign(id(*ms), ann, 3_000 + ms, *ms));
         stream.add_group(name, group);
     }
@@ -224,6 +227,70 @@ fn a_damaged_stream_is_refused_or_can_be_written_again() {
                 assert_eq!(decode(&again, LONGEST).as_ref(), Ok(&found), "{at} {byte}");
             }
         }
+    }
+}
+
+/// Of payloads of redis-server 7.0: the block, and what follows it.
+const DELETED_BEYOND_LAST: &[u8] =
+    b"&&\0\0\0\x0f\0\x01\x01\x01\x01\x01\x01\x81a\x02\0\x01\x02\x01\0\x01\0\x01\x01\x01\x04\x01\x03\x01\x05\
+      \x01\0\x01\x01\x01\x04\x01\xff\x01\x05\0\x05\0\x0a\0\x02\0";
+const WITHOUT_ENTRIES: &[u8] =
+    b"\xc3%0\x0e0\0\0\0\x14\0\0\x01\x03\x01\x01\x01\x81a\x02@\x08\0\0 \x01\x02\x01\x01\x04`\x12\xc0\x09\0\x02\x80\
+      \x09\x01\x01\xff\0\x03\0\0\0\x03\0\x03\0";
+const BEHIND_DELETED: &[u8] =
+    b"\xc33?\x0f?\0\0\0\x1b\0\x01\x01\x03\x01\x01\x01\x81a\x02\0 \x08\0\0 \x01\x02\x01\x01\x04 \x09\0\x01\xe0\0\
+      \x09\0\x02\xa0\x09@\x19@\x03\x07\x81b\x02\x02\x01\x06\x01\xff\x01\x02\0\x02\0\x03\0\x04\0";
+
+#[test]
+fn what_redis_leaves_of_deleted_entries_is_read() {
+    // XADD 5-0, XADD 10-0, XDEL 10-0, XSETID 5-0; XADD 1-0 to 3-0, XDEL 3-0, XTRIM MINID 3; XSETID 1-0, XADD 2-0.
+    for (first, rest, entries, last) in
+        [(5, DELETED_BEYOND_LAST, &[5][..], 5), (1, WITHOUT_ENTRIES, &[], 3), (1, BEHIND_DELETED, &[2], 2)]
+    {
+        let id = StreamId { ms: first, seq: 0 };
+        let body = [&b"\x13\x01\x10"[..], &id.to_be_bytes(), rest].concat();
+        let Ok(Decoded::Stream(stream)) = decoded(&body) else { panic!("{}", body.escape_ascii()) };
+        let found: Vec<u64> = stream.range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id.ms).collect();
+        assert_eq!((found.as_slice(), stream.last.ms), (entries, last));
+        let again = written(Value::Big(&Object::Stream(stream.clone())));
+        assert_eq!(decode(&again, LONGEST), Ok(Decoded::Stream(stream)));
+    }
+}
+
+#[test]
+fn names_that_entries_share_make_no_long_stream_of_a_short_payload() {
+    let (name, limit) = (vec![b'n'; 1 << 20], BlockLimit { bytes: 0, entries: 0 });
+    let payload = |entries: u64| {
+        let mut stream = Stream::default();
+        for ms in 1..=entries {
+            stream.add(StreamId { ms, seq: 0 }, [&name[..], b"1"].into_iter(), limit);
+        }
+        written(Value::Big(&Object::Stream(Box::new(stream))))
+    };
+    let decoded = |entries| decode(&payload(entries), usize::MAX).map(drop);
+    assert_eq!((decoded(255), decoded(257)), (Ok(()), Err(Error::Format)));
+}
+
+#[test]
+fn when_a_consumer_was_given_something_is_read_where_it_is_told() {
+    let mut stream = Stream::default();
+    let mut group = Group::new(StreamId::MIN, None);
+    group.find_or_create(b"ann", 2_000);
+    stream.add_group(b"g", group);
+    let payload = written(Value::Big(&Object::Stream(Box::new(stream))));
+    let (body, _) = payload.split_last_chunk::<FOOTER>().unwrap();
+    let active = |body: &[u8]| {
+        let Ok(Decoded::Stream(stream)) = decoded(body) else { panic!("no stream") };
+        let group = stream.group(b"g").unwrap();
+        group.consumers().next().unwrap().active
+    };
+    // Type 19 does not tell, so it was when the consumer was last seen.
+    assert_eq!(active(body), Some(2_000));
+    for (time, expected) in [(1_234, Some(1_234)), (-1, None)] {
+        // It stands in front of the number of the consumer's pending entries, which ends the payload.
+        let (last, front) = body[1..].split_last().unwrap();
+        let body = [&[types::STREAM_3][..], front, &i64::to_le_bytes(time), &[*last]].concat();
+        assert_eq!(active(&body), expected);
     }
 }
 

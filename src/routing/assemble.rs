@@ -4,7 +4,7 @@
 //! ([`Scratch`](crate::commands::scratch::Scratch)). What only reads is answered. What changed a key is changed at its
 //! owner, if the key still has the value that was fetched; if not, all begins anew. A move between two keys changes the
 //! last key first, so that a node which fails in between leaves an element at both rather than at none; where the other
-//! key has changed meanwhile, the first change is taken back.
+//! key has changed meanwhile, or refuses its change, the first change is taken back.
 //!
 //! Where a command reads keys that it finds by the values of its own ([`follow`](crate::commands::follow)), these are
 //! made of the copies, and what they hold is fetched next, as often as it takes.
@@ -55,6 +55,8 @@ pub(super) struct Assembling {
     changes: Vec<Change>,
     /// What has been changed.
     changed: Option<Change>,
+    /// The error by which the other change was refused, while the first one is taken back.
+    refused: Option<Vec<u8>>,
     stage: Stage,
     attempts: u8,
 }
@@ -105,6 +107,7 @@ impl Router {
             reply: Vec::new(),
             changes: Vec::new(),
             changed: None,
+            refused: None,
             stage: Stage::Fetch,
             attempts: 0,
         }));
@@ -252,13 +255,27 @@ impl Router {
                 self.change_next(job);
             }
             (Stage::Change, _) => self.take_back(job),
-            (Stage::TakeBack, b":1\r\n") => self.begin_anew(job),
+            (Stage::TakeBack, b":1\r\n") => match job.refused.take() {
+                Some(error) => self.end_job(job.asked, error),
+                None => self.begin_anew(job),
+            },
             (Stage::TakeBack, _) => {
                 let text = "ERR The keys were changed by others at the same time; the last key of the command has \
                             been changed by it, and the others have not. Give them a common hash tag, as in {tag}key";
                 self.fail_job(job.asked, &CommandError::other(text));
             }
         }
+    }
+
+    /// A step has failed: none of those before it stays.
+    pub(super) fn assemble_fails(&mut self, mut job: Box<Assembling>, error: Vec<u8>) {
+        // A change of which nobody knows whether it was made may have been: then what is at both keys is at one.
+        let is_undone = !error.starts_with(b"-UNKNOWN ");
+        if matches!(job.stage, Stage::Change) && job.changed.is_some() && is_undone {
+            job.refused = Some(error);
+            return self.take_back(job);
+        }
+        self.end_job(job.asked, error);
     }
 
     /// A key has changed since it was fetched: what was changed by now is made as it was.

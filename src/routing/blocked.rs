@@ -25,7 +25,7 @@ pub(super) struct Blocked {
     /// When it is to end, by the clock since the machine started.
     until: Option<u64>,
     /// How it is about to end.
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
     /// What waits for it, if its keys are on several nodes.
     pub(super) several: Option<Several>,
 }

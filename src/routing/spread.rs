@@ -10,9 +10,12 @@ use super::{
     Origin, Owned, Place, Request, Route, Router,
     blocked::{Ending, Several},
     frame::Written,
+    steps::{Asked, Job},
 };
 use crate::{
-    commands::{Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, generic::among::Among},
+    commands::{
+        CHECK, Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, generic::among::Among,
+    },
     store::Key,
 };
 
@@ -61,9 +64,9 @@ impl Router {
             return self.fail(origin, &error);
         }
         match request.command.spread {
-            _ if request.may_wait() && request.command.spread != Spread::Keys(Gather::Streams) => {
-                self.await_any(origin, request);
-            }
+            Spread::Keys(Gather::Deliveries) => self.deliver(origin, request),
+            Spread::Keys(Gather::Streams) => self.spread_keys(origin, request, keys, Gather::Streams),
+            _ if request.may_wait() => self.await_any(origin, request),
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
             _ if matches!(request.command.run, Run::Among) => self.spread_again(origin, request),
             Spread::Everywhere(gather) => {
@@ -84,6 +87,24 @@ impl Router {
         }
     }
 
+    /// What is delivered cannot be taken back where another part is refused. So every part is asked first whether it
+    /// would be.
+    fn deliver(&mut self, origin: Origin, request: Request<'_>) {
+        let args: OwnedArgs =
+            std::iter::once(CHECK.name.as_bytes()).chain(request.args.iter().skip(1)).collect();
+        let asked = self.take_on(origin, request);
+        self.step(Job::Deliver(asked), &CHECK, request.db, &args);
+    }
+
+    /// No part would be refused.
+    pub(super) fn deliver_checked(&mut self, asked: Asked) {
+        let request = asked.request.as_request().to_owned();
+        let request = request.as_request();
+        let keys = self.keys(request.command, request.args);
+        let origin = Origin::Step(self.jobs.insert(Job::Delivered(asked)));
+        self.spread_keys(origin, request, &keys, Gather::Deliveries);
+    }
+
     fn spread_keys(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], gather: Gather) {
         let layout = match Layout::of(&request, keys.len(), gather) {
             Ok(layout) => layout,
@@ -93,18 +114,23 @@ impl Router {
         for (index, key) in keys.iter().enumerate() {
             let route = self.route(key.slot);
             // A stream that has nothing leaves no trace in a reply, so each is asked for alone.
-            let alone = gather == Gather::Streams;
-            match if alone { None } else { targets.iter_mut().find(|target| target.0 == route) } {
+            match if gather.is_of_streams() {
+                None
+            } else {
+                targets.iter_mut().find(|target| target.0 == route)
+            } {
                 Some(target) => target.1.push(index),
                 None => targets.push((route, vec![index])),
             }
         }
         let parts = targets.iter().map(|target| Part { keys: target.1.clone(), ..Part::default() }).collect();
         let gather = self.begin(origin, request, gather, parts);
-        if let Origin::Client { conn, .. } = origin
+        let asker = self.asker(origin);
+        if let Origin::Client { conn, .. } = asker
             && let Some(blocked) = self.blocked.get_mut(&conn).filter(|_| request.waits)
         {
             blocked.several = Some(Several::Parts(gather));
+            self.gathers[gather].ending = blocked.ending;
         }
         for (part, (route, indices)) in targets.into_iter().enumerate() {
             let args = layout.part(request.args, &indices);
@@ -119,7 +145,18 @@ impl Router {
             self.submit(Origin::Part { gather, part }, request, &keys, place);
         }
         if self.is_waiting(gather) {
-            self.tell_that_it_waits(origin, None);
+            self.tell_that_it_waits(asker, None);
+        }
+    }
+
+    /// Whose wait it is where a request is split.
+    fn asker(&self, origin: Origin) -> Origin {
+        match origin {
+            Origin::Step(job) => match self.jobs.get(job) {
+                Some(Job::Delivered(asked)) => asked.origin,
+                _ => origin,
+            },
+            _ => origin,
         }
     }
 
@@ -178,7 +215,7 @@ impl Router {
 
     fn begin(&mut self, origin: Origin, request: Request<'_>, gather: Gather, parts: Vec<Part>) -> usize {
         let (missing, written, resp, waits) = (parts.len(), Written::new(), request.resp, request.waits);
-        let may_be_large = matches!(gather, Gather::PerKey | Gather::Concat | Gather::Streams);
+        let may_be_large = gather.is_of_streams() || matches!(gather, Gather::PerKey | Gather::Concat);
         let request = may_be_large.then(|| request.to_owned());
         let ending = None;
         self.gathers.insert(Gathering {
@@ -248,7 +285,10 @@ fn gather_of(command: &Command) -> Gather {
 }
 
 fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut Reply, random: u64) {
-    if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
+    let mut errors = replies.iter().filter(|reply| reply.starts_with(b"-"));
+    let has_some = |reply: &Vec<u8>| elements(reply).is_some_and(|mut elements| elements.next().is_some());
+    let is_delivered = how == Gather::Deliveries && replies.iter().any(has_some);
+    if let Some(error) = errors.next().filter(|_| !is_delivered) {
         out.bytes.extend_from_slice(error);
         return;
     }
@@ -261,7 +301,7 @@ fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut R
             out.array(all.len());
             all.iter().for_each(|element| out.bytes.extend_from_slice(element));
         }
-        Gather::Streams => {
+        Gather::Streams | Gather::Deliveries => {
             let all: Vec<&[u8]> = replies.iter().filter_map(|reply| elements(reply)).flatten().collect();
             match (all.len(), out.resp) {
                 (0, _) => out.null_array(),
@@ -320,7 +360,7 @@ struct Layout {
 impl Layout {
     fn of(request: &Request<'_>, keys: usize, gather: Gather) -> Result<Self, CommandError> {
         let (args, spec) = (request.args, request.command.keys.first());
-        if gather == Gather::Streams {
+        if gather.is_of_streams() {
             let first = spec.and_then(|spec| spec.indices(args).next()).ok_or(CommandError::Syntax)?;
             let layout = Self { first, step: 1, stride: keys, words: 2 };
             return if args.len() == first + 2 * keys { Ok(layout) } else { Err(UNBALANCED) };
@@ -391,6 +431,15 @@ mod tests {
         assert_eq!(put(Gather::Streams, &[a, nothing, b]), both);
         assert_eq!(put(Gather::Streams, &[nothing, nothing]), nothing);
         assert_eq!(put(Gather::Streams, &[a, "-ERR no\r\n"]), "-ERR no\r\n");
+    }
+
+    #[test]
+    fn what_was_delivered_is_answered_whatever_else_happened() {
+        let (nothing, error) = ("*-1\r\n", "-ERR no\r\n");
+        let a = "*1\r\n*2\r\n$1\r\na\r\n*0\r\n";
+        assert_eq!(put(Gather::Deliveries, &[error, a, nothing]), a);
+        assert_eq!(put(Gather::Deliveries, &[nothing, error]), error);
+        assert_eq!(put(Gather::Deliveries, &[nothing, nothing]), nothing);
     }
 
     #[test]

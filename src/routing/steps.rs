@@ -26,6 +26,10 @@ pub(super) enum Job {
     Scan(Scanning),
     Carry(Carrying),
     Assemble(Box<Assembling>),
+    /// One whose parts cannot be taken back: see [`Router::deliver`].
+    Deliver(Asked),
+    /// The same, once it is known that no part would be refused.
+    Delivered(Asked),
 }
 
 impl Job {
@@ -34,6 +38,7 @@ impl Job {
             Self::Scan(scanning) => &mut scanning.asked,
             Self::Carry(carrying) => &mut carrying.asked,
             Self::Assemble(assembling) => &mut assembling.asked,
+            Self::Deliver(asked) | Self::Delivered(asked) => asked,
         }
     }
 
@@ -42,6 +47,7 @@ impl Job {
             Self::Scan(scanning) => scanning.asked,
             Self::Carry(carrying) => carrying.asked,
             Self::Assemble(assembling) => assembling.asked,
+            Self::Deliver(asked) | Self::Delivered(asked) => asked,
         }
     }
 }
@@ -110,10 +116,13 @@ impl Router {
         let Some(mut job) = self.jobs.try_remove(job) else { return };
         job.asked().written.extend(written);
         match job {
+            Job::Assemble(assembling) if reply.starts_with(b"-") => self.assemble_fails(assembling, reply),
             job if reply.starts_with(b"-") => self.end_job(job.into_asked(), reply),
             Job::Scan(scanning) => self.scan_goes_on(scanning, &reply),
             Job::Carry(carrying) => self.carry_goes_on(carrying, &reply),
             Job::Assemble(assembling) => self.assemble_goes_on(assembling, &reply),
+            Job::Deliver(asked) => self.deliver_checked(asked),
+            Job::Delivered(asked) => self.end_job(asked, reply),
         }
     }
 

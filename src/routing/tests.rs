@@ -612,6 +612,85 @@ fn what_changes_while_values_are_brought_together_is_seen() {
 }
 
 #[test]
+fn what_the_second_key_refuses_is_taken_back_from_the_first() {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("rpush {source} a b"));
+    cluster.run(0, &format!("rpush {target} z"));
+    cluster.feed(0, &format!("lmove {source} {target} left right"));
+    let mut applied = 0;
+    cluster.settle_with(|cluster, command| {
+        applied += i32::from(command.windows(11).any(|part| part == b"carry.apply"));
+        if applied == 2 {
+            applied = 100;
+            // The owner of the source goes away when the element is at the target.
+            cluster.agree(2, |shard| (shard % 3 != 1).then_some(usize::from(shard) % 3));
+        }
+    });
+    assert_eq!(cluster.replies(0), "");
+    cluster.clock.0.store(60_000, Ordering::Relaxed);
+    for router in &mut cluster.routers {
+        router.turn();
+        router.retry_held();
+    }
+    cluster.settle();
+    assert!(cluster.replies(0).starts_with("-CLUSTERDOWN "));
+    assert_eq!(cluster.run(0, &format!("lrange {target} 0 -1")), "*1 $1 z ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+/// Three streams with a group and an entry each, each at another node, and a string at the last one.
+fn streams() -> (Cluster, [String; 3], String) {
+    let mut cluster = Cluster::new(3);
+    let (keys, other) = ([0, 1, 2].map(|shard| key_of(shard, 0)), key_of(2, 1));
+    for key in &keys {
+        cluster.run(0, &format!("xadd {key} 1-1 f v"));
+        assert_eq!(cluster.run(0, &format!("xgroup create {key} g 0")), "+OK ");
+    }
+    cluster.run(0, &format!("set {other} v"));
+    (cluster, keys, other)
+}
+
+#[test]
+fn a_group_is_given_nothing_where_one_of_its_streams_refuses() {
+    let (mut cluster, [a, b, c], other) = streams();
+    for node in 0..3 {
+        let read = |rest: &str| format!("xreadgroup group g ann noack streams {rest}");
+        for (rest, error) in [
+            (format!("{a} {b} {other} > > >"), "-WRONGTYPE "),
+            (format!("{a} {b} none > > >"), "-NOGROUP "),
+            (format!("{a} {b} {c} > > x"), "-ERR Invalid stream ID"),
+            (format!("{a} {b} {c} > >"), "-ERR Unbalanced"),
+        ] {
+            let reply = cluster.run(node, &read(&rest));
+            assert!(reply.starts_with(error), "{rest}: {reply}");
+        }
+    }
+    let all = cluster.run(0, &format!("xreadgroup group g ann streams {c} {a} {b} > > >"));
+    let one = |key: &str| format!("*2 ${} {key} *1 *2 $3 1-1 *2 $1 f $1 v ", key.len());
+    assert_eq!(all, format!("*3 {}{}{}", one(&c), one(&a), one(&b)));
+    assert_eq!(cluster.run(1, &format!("xreadgroup group g ann streams {c} {a} > >")), "*-1 ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn what_a_group_was_given_is_answered_if_another_stream_refuses_after_all() {
+    let (mut cluster, [a, b, _], _) = streams();
+    cluster.feed(0, &format!("xreadgroup group g ann noack streams {a} {b} > >"));
+    let mut destroyed = false;
+    cluster.settle_with(|cluster, command| {
+        if command.windows(10).any(|part| part == b"xreadgroup") && !destroyed {
+            destroyed = true;
+            cluster.feed(1, &format!("xgroup destroy {b} g"));
+        }
+    });
+    let given = format!("*1 *2 ${} {a} *1 *2 $3 1-1 *2 $1 f $1 v ", a.len());
+    assert_eq!((destroyed, cluster.replies(0)), (true, given));
+    assert!(cluster.run(0, &format!("xreadgroup group g ann streams {a} {b} > >")).starts_with("-NOGROUP "));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn memory_that_is_short_refuses_a_move_before_its_first_change_only() {
     let mut cluster = Cluster::new(3);
     let (source, target) = (key_of(1, 0), key_of(2, 0));
@@ -744,7 +823,13 @@ fn clients_that_take_replicas_answers_get_none_of_a_primary_without_a_lease() {
 #[test]
 fn clients_cannot_call_what_nodes_say_to_each_other() {
     let mut cluster = Cluster::new(1);
-    for command in ["scan.part 0", "carry.fetch a b", "carry.place a NX x", "carry.drop a b 1"] {
+    for command in [
+        "scan.part 0",
+        "carry.fetch a b",
+        "carry.place a NX x",
+        "carry.drop a b 1",
+        "stream.check group g ann streams a >",
+    ] {
         let reply = cluster.run(0, command);
         assert!(reply.starts_with("-ERR unknown command"), "{reply}");
     }

@@ -443,6 +443,11 @@ impl<'k> Edit<'_, 'k> {
         Some(Taken { entry: self.shard.remove(self.db, place) })
     }
 
+    /// Drops a value that was taken, off the request path if it is large.
+    pub fn discard(&mut self, taken: Taken) {
+        self.shard.core.drop_later(taken.entry);
+    }
+
     /// Notes that so many fields were removed because their time was over.
     pub fn count_expired_fields(&mut self, fields: usize) {
         self.shard.core.count_expired(Over::Fields(fields));

@@ -4,10 +4,10 @@
 //! by which the source is removed only if it is still what was carried. Where effects of a command are applied, the
 //! value is told by its fingerprint, the hash of the records.
 
-use ringfort_protocol::{Args, Parsed, Parser, Span};
+use ringfort_protocol::{Args, Limits, Parsed, Parser, Span};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::print::Print;
+use super::{print::Print, rename};
 use crate::{
     commands::{
         self, Command, CommandError, Cx, Done, Flags, Handler, KeyFlags, KeySpec, Run, dispatch, rebuild,
@@ -18,6 +18,10 @@ use crate::{
 /// The longest value that is carried between nodes, in bytes of the records that rebuild it.
 pub(crate) const CARRY_LIMIT: usize = 256 << 20;
 
+const TOO_LARGE: CommandError = CommandError::other(
+    "ERR The value is too large to be carried to another node; give both keys a common hash tag, as in {tag}key",
+);
+
 /// `carry.fetch source destination`: replies with the records that give the value of `source` to `destination`, and its
 /// [`Print`], or null.
 pub(crate) static FETCH: Command = Command {
@@ -26,13 +30,8 @@ pub(crate) static FETCH: Command = Command {
     flags: Flags::READONLY,
     keys: &[KeySpec::at(1, KeyFlags::RO.and(KeyFlags::ACCESS))],
     run: Run::Data(|cx, args| {
-        match with_print(cx, args.at(2)) {
+        match with_print(cx, args.at(2))? {
             None => cx.out.null(),
-            Some((records, _)) if records.len() > CARRY_LIMIT => {
-                let text = "ERR The value is too large to be carried to another node; give both keys a common hash \
-                            tag, as in {tag}key";
-                return Err(CommandError::other(text));
-            }
             Some((records, print)) => {
                 cx.out.array(2);
                 cx.out.bulk(&records);
@@ -45,7 +44,7 @@ pub(crate) static FETCH: Command = Command {
 };
 
 /// `carry.place destination NX|REPLACE records`: gives the destination the value. Replies 1, or 0 if there is
-/// something at it and it was not to be replaced.
+/// something at it and it was not to be replaced. If a record is refused, so are all: the destination is what it was.
 pub(crate) static PLACE: Command = Command {
     name: "carry.place",
     arity: 4,
@@ -53,16 +52,26 @@ pub(crate) static PLACE: Command = Command {
     keys: &[KeySpec::at(1, KeyFlags::OW.and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
         let key = cx.key(0);
-        each(args.at(3), key, |_, _| ())?;
+        each(args.at(3), key, |_, _| Ok(()))?;
         let mut entry = cx.db.edit(key);
         if args.at(2) != b"REPLACE" && entry.value().is_some() {
             cx.out.flag(false);
             return Ok(Done::Unchanged);
         }
-        if entry.remove() {
+        let before = entry.take();
+        if before.is_some() {
             entry.log(&[b"DEL", key.bytes]);
         }
-        replay(cx, key, args.at(3))?;
+        if let Err(error) = replay(cx, key, args.at(3)) {
+            remove(cx, key);
+            if let Some(before) = before {
+                rename::put(&mut cx.db.edit(key), before);
+            }
+            return Err(error);
+        }
+        if let Some(before) = before {
+            cx.db.edit(key).discard(before);
+        }
         cx.out.flag(true);
         Ok(Done::Logged)
     }),
@@ -78,21 +87,21 @@ pub(crate) static DROP: Command = Command {
     keys: &[KeySpec::at(1, KeyFlags::RM.and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
         let (carried, now) = (Print::decode(args.at(3)), cx.db.now);
-        let is = with_print(cx, args.at(2)).map(|(_, print)| print.at(now));
-        let unchanged = is.is_none() || is == carried.map(|print| print.at(now));
+        // What is too large by now is not what was carried.
+        let unchanged = with_print(cx, args.at(2)).is_ok_and(|is| {
+            let is = is.map(|(_, print)| print.at(now));
+            is.is_none() || is == carried.map(|print| print.at(now))
+        });
         cx.out.flag(unchanged);
-        let mut entry = cx.db.edit(cx.keys[0]);
-        if !unchanged || !entry.remove() {
-            return Ok(Done::Unchanged);
-        }
-        entry.log(&[b"DEL", entry.key().bytes]);
-        Ok(Done::Logged)
+        let removed = unchanged && remove(cx, cx.key(0));
+        Ok(if removed { Done::Logged } else { Done::Unchanged })
     }),
     ..Command::BASE
 };
 
 /// `carry.apply key fingerprint effects`: changes a key as a command did to a copy of it, if it still has the value
-/// with this fingerprint, or none where the fingerprint is empty. Replies 1, or 0 if it has another one.
+/// with this fingerprint, or none where the fingerprint is empty. Replies 1, or 0 if it has another one. If an effect
+/// is refused, so are all: the key has the value that it had.
 pub(crate) static APPLY: Command = APPLY_STEP;
 
 /// The same for the first change of a command that is refused where memory is short. What follows a first change is
@@ -107,15 +116,23 @@ const APPLY_STEP: Command = Command {
     keys: &[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::UPDATE))],
     run: Run::Data(|cx, args| {
         let key = cx.key(0);
-        each(args.at(3), key, |_, _| ())?;
-        let mut number = itoa::Buffer::new();
-        let now = records(cx, key.bytes).map(|records| fingerprint(&records));
-        let unchanged = now.map_or("", |now| number.format(now)).as_bytes() == args.at(2);
-        if unchanged {
-            replay(cx, key, args.at(3))?;
+        each(args.at(3), key, |_, _| Ok(()))?;
+        let print = |records: &Option<Vec<u8>>| {
+            records.as_deref().map_or_else(String::new, |records| fingerprint(records).to_string())
+        };
+        // What is too large by now is not what was fetched.
+        let before = records(cx, key.bytes).ok().filter(|before| print(before).as_bytes() == args.at(2));
+        let Some(before) = before else {
+            cx.out.flag(false);
+            return Ok(Done::Unchanged);
+        };
+        if let Err(error) = replay(cx, key, args.at(3)) {
+            remove(cx, key);
+            replay(cx, key, &before.unwrap_or_default())?;
+            return Err(error);
         }
-        cx.out.flag(unchanged);
-        Ok(if unchanged { Done::Logged } else { Done::Unchanged })
+        cx.out.flag(true);
+        Ok(Done::Logged)
     }),
     ..Command::BASE
 };
@@ -125,28 +142,52 @@ pub(crate) fn fingerprint(records: &[u8]) -> u64 {
     xxh3_64(records)
 }
 
-/// The records that give `name` the value and the deadline of the command's first key.
-pub(crate) fn records(cx: &Cx<'_>, name: &[u8]) -> Option<Vec<u8>> {
-    let entry = cx.db.inspect(cx.key(0))?;
-    let mut records = Vec::new();
-    rebuild::records(cx.db.number, name, entry.value(), entry.deadline(), &mut records);
-    Some(records)
+/// The records that give `name` the value and the deadline of the command's first key. Fails if they are longer than
+/// [`CARRY_LIMIT`].
+pub(crate) fn records(cx: &Cx<'_>, name: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+    records_within(CARRY_LIMIT, cx, name)
 }
 
 /// The same, and the print of the value.
-fn with_print(cx: &Cx<'_>, name: &[u8]) -> Option<(Vec<u8>, Print)> {
-    let records = records(cx, name)?;
-    let print = Print::of(&cx.db.inspect(cx.key(0))?, &records);
-    Some((records, print))
+fn with_print(cx: &Cx<'_>, name: &[u8]) -> Result<Option<(Vec<u8>, Print)>, CommandError> {
+    let (Some(records), Some(entry)) = (records(cx, name)?, cx.db.inspect(cx.key(0))) else {
+        return Ok(None);
+    };
+    let print = Print::of(&entry, &records);
+    Ok(Some((records, print)))
 }
 
-/// Runs the commands in `records`, each of which works on `key` alone.
+fn records_within(limit: usize, cx: &Cx<'_>, name: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+    let Some(entry) = cx.db.inspect(cx.key(0)) else { return Ok(None) };
+    let (mut records, mut fits) = (Vec::new(), true);
+    rebuild::effects(name, entry.value(), entry.deadline(), &mut |effect| {
+        fits = fits && records.len() + effect.iter().map(|part| part.len()).sum::<usize>() <= limit;
+        if fits {
+            log::put_record(&mut records, cx.db.number, effect.iter().copied());
+        }
+    });
+    if fits { Ok(Some(records)) } else { Err(TOO_LARGE) }
+}
+
+/// Runs the commands in `records`, each of which works on `key` alone, up to the first that is refused: then the key is
+/// half changed, which is for the caller to mend.
 pub(crate) fn replay(cx: &mut Cx<'_>, key: Key<'_>, records: &[u8]) -> Result<(), CommandError> {
     let mark = cx.out.mark();
     each(records, key, |handler, args| {
-        dispatch::run(handler, cx, args);
+        let done = dispatch::attempt(handler, cx, args);
         cx.out.rewind(mark);
+        done.map(drop)
     })
+}
+
+/// Removes a key. Returns whether there was one.
+fn remove(cx: &mut Cx<'_>, key: Key<'_>) -> bool {
+    let mut entry = cx.db.edit(key);
+    let removed = entry.remove();
+    if removed {
+        entry.log(&[b"DEL", key.bytes]);
+    }
+    removed
 }
 
 /// The key that a record names.
@@ -161,8 +202,12 @@ pub(crate) fn broken() -> CommandError {
     CommandError::other("ERR a value came from another node in a form that makes no sense")
 }
 
-/// Passes the commands in `records` to `visit`, if each is one that works on `key` alone.
-fn each(records: &[u8], key: Key<'_>, mut visit: impl FnMut(Handler, Args<'_>)) -> Result<(), CommandError> {
+/// Passes the commands in `records` to `visit`, if each is one that works on `key` alone, up to its first error.
+fn each(
+    records: &[u8],
+    key: Key<'_>,
+    mut visit: impl FnMut(Handler, Args<'_>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let (mut spans, mut read) = (Vec::new(), 0);
     for (_, record) in log::records(records) {
         read += 5 + record.len();
@@ -171,7 +216,7 @@ fn each(records: &[u8], key: Key<'_>, mut visit: impl FnMut(Handler, Args<'_>)) 
         if !keys(command, args).eq([key.bytes]) {
             return Err(broken());
         }
-        visit(handler, args);
+        visit(handler, args)?;
     }
     if read == records.len() { Ok(()) } else { Err(broken()) }
 }
@@ -180,7 +225,7 @@ fn parse<'a>(
     record: &'a [u8],
     spans: &'a mut Vec<Span>,
 ) -> Result<(&'static Command, Args<'a>), CommandError> {
-    let parsed = Parser::new().parse(record, spans, &Default::default());
+    let parsed = Parser::new().parse(record, spans, &Limits::BETWEEN_NODES);
     let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
     let args = Args::new(record, spans);
     Ok((commands::resolve_effect(args)?, args))
@@ -256,6 +301,65 @@ mod tests {
     #[test]
     fn an_absent_value_is_null() {
         assert_eq!(run(&mut Bench::new(), &FETCH, &[b"a", b"b"]), b"$-1\r\n");
+    }
+
+    /// Tells how long the records of a key are, if they are no longer than a limit.
+    static MEASURE: Command = Command {
+        name: "measure",
+        arity: 3,
+        keys: &[KeySpec::at(1, KeyFlags::RO.and(KeyFlags::ACCESS))],
+        run: Run::Data(|cx, args| {
+            let limit = std::str::from_utf8(args.at(2)).unwrap().parse().unwrap();
+            cx.out.count(records_within(limit, cx, args.at(1))?.map_or(0, |records| records.len()));
+            Ok(Done::Read)
+        }),
+        ..Command::BASE
+    };
+
+    #[test]
+    fn a_value_beyond_the_limit_has_no_records() {
+        let mut bench = Bench::new();
+        (0..300).for_each(|n| _ = bench.run(&format!("rpush a {n}")));
+        let mut measure = |limit: &str| run(&mut bench, &MEASURE, &[b"a", limit.as_bytes()]);
+        assert!(measure("100000").starts_with(b":"));
+        assert!(measure("1000").starts_with(b"-ERR The value is too large"));
+        assert!(measure("0").starts_with(b"-ERR The value is too large"));
+    }
+
+    fn effects(effects: &[&str]) -> Vec<u8> {
+        let mut records = Vec::new();
+        for effect in effects {
+            let words: Vec<&[u8]> = effect.split(' ').map(str::as_bytes).collect();
+            log::put_record(&mut records, 0, words.into_iter());
+        }
+        records
+    }
+
+    #[test]
+    fn a_refused_record_leaves_the_key_as_it_was() {
+        for fill in ["set b old", "rpush b 1 2", "xadd b 1-1 f v", "del b"] {
+            let (mut bench, mut replica) = (Bench::new(), Bench::new());
+            bench.run(fill);
+            bench.run("expire b 100");
+            let before = digest(&bench.shard());
+            let used = bench.shard().core.used;
+            let placed = effects(&["RPUSH b x", "PEXPIREAT b 1900000000000", "SADD b x", "RPUSH b y"]);
+            let print = match fill {
+                "del b" => String::new(),
+                _ => fingerprint(&fetch(&mut bench, "b", "b")[0]).to_string(),
+            };
+            let applied = effects(&["PERSIST b", "DEL b", "SADD b x", "HSET b f v"]);
+            for (step, args) in [
+                (&PLACE, [&b"b"[..], b"REPLACE", &placed]),
+                (&APPLY, [&b"b"[..], print.as_bytes(), &applied]),
+            ] {
+                let reply = run(&mut bench, step, &args);
+                assert!(reply.starts_with(b"-WRONGTYPE "), "{}", reply.escape_ascii());
+                replica.follow(&mut bench);
+                assert_eq!((digest(&bench.shard()), digest(&replica.shard())), (before, before), "{fill}");
+                assert_eq!(bench.shard().core.used, used);
+            }
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 11] = [
+pub(super) static INTERNAL: [&Command; 12] = [
     &among::READ,
     &among::WRITE,
     &scan::PART,
@@ -79,4 +79,5 @@ pub(super) static INTERNAL: [&Command; 11] = [
     &follow::LOOK,
     &awaited::LIST,
     &awaited::ZSET,
+    &super::streams::CHECK,
 ];

@@ -172,7 +172,7 @@ fn rename(cx: &mut Cx<'_>, replace: bool) -> Result<Done, CommandError> {
 }
 
 /// Puts a value at a key, whatever was there, and logs the commands that do so.
-fn put(to: &mut Edit<'_, '_>, taken: Taken) {
+pub(super) fn put(to: &mut Edit<'_, '_>, taken: Taken) {
     let key = to.key().bytes;
     if to.value().is_some() {
         to.log(&[b"DEL", key]);

@@ -5,7 +5,7 @@ use ringfort_protocol::Args;
 use super::{WRITE, change, ids, stream_of};
 use crate::{
     commands::{Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Run, parse},
-    store::objects::stream::StreamId,
+    store::objects::stream::{Stream, StreamId},
 };
 
 pub(super) const XDEL: Command = Command {
@@ -18,17 +18,18 @@ pub(super) const XDEL: Command = Command {
     run: Run::Data(|cx, args| {
         let mut edit = cx.db.edit(cx.keys[0]);
         let ids = args.slice(2..);
-        let deleted = match stream_of(edit.value())? {
-            None => 0,
-            Some(_) => {
-                let ids = ids.iter().map(|id| ids::strict(id, 0)).collect::<Result<Vec<_>, _>>()?;
-                let delete =
-                    |id: &&StreamId| change(&mut edit, |stream| stream.delete(**id)).unwrap_or(false);
-                ids.iter().filter(delete).count()
-            }
+        let Some(stream) = stream_of(edit.value())? else {
+            cx.out.int(0);
+            return Ok(Done::Unchanged);
         };
-        cx.out.count(deleted);
-        Ok(if deleted > 0 { Done::Changed } else { Done::Unchanged })
+        let ids = ids.iter().map(|id| ids::strict(id, 0)).collect::<Result<Vec<_>, _>>()?;
+        if ids.iter().all(|id| stream.get(*id).is_none()) {
+            cx.out.int(0);
+            return Ok(Done::Unchanged);
+        }
+        let delete = |stream: &mut Stream| ids.iter().filter(|id| stream.delete(**id)).count();
+        cx.out.count(change(&mut edit, delete).unwrap_or(0));
+        Ok(Done::Changed)
     }),
     ..WRITE
 };

@@ -62,10 +62,13 @@ const DESTROY: Command = Command {
     keys: &[KeySpec::at(2, KeyFlags::RW.and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
         let mut edit = cx.db.edit(cx.keys[0]);
-        existing(&edit, args, false)?;
-        let removed = change(&mut edit, |stream| stream.remove_group(args.at(3))).unwrap_or(false);
-        cx.out.flag(removed);
-        Ok(if removed { Done::Changed } else { Done::Unchanged })
+        let there = existing(&edit, args, false)?.group(args.at(3)).is_some();
+        cx.out.flag(there);
+        if !there {
+            return Ok(Done::Unchanged);
+        }
+        change(&mut edit, |stream| stream.remove_group(args.at(3)));
+        Ok(Done::Changed)
     }),
     ..WRITE
 };
@@ -80,13 +83,13 @@ const CREATECONSUMER: Command = Command {
     run: Run::Data(|cx, args| {
         let now = cx.db.now;
         let mut edit = cx.db.edit(cx.keys[0]);
-        existing(&edit, args, true)?;
         let (group, consumer) = (args.at(3), args.at(4));
-        let created = change_group(&mut edit, group, |group| group.find_or_create(consumer, now).1);
-        cx.out.flag(created == Some(true));
-        if created != Some(true) {
+        let there = has_consumer(existing(&edit, args, true)?, args);
+        cx.out.flag(!there);
+        if there {
             return Ok(Done::Unchanged);
         }
+        change_group(&mut edit, group, |group| _ = group.find_or_create(consumer, now));
         effects::log_consumer(&mut edit, group, consumer);
         Ok(Done::Logged)
     }),
@@ -101,11 +104,13 @@ const DELCONSUMER: Command = Command {
     keys: &[KeySpec::at(2, KeyFlags::RW.and(KeyFlags::DELETE))],
     run: Run::Data(|cx, args| {
         let mut edit = cx.db.edit(cx.keys[0]);
-        existing(&edit, args, true)?;
-        let pending =
-            change_group(&mut edit, args.at(3), |group| group.remove_consumer(args.at(4))).flatten();
-        cx.out.count(pending.unwrap_or(0));
-        Ok(if pending.is_some() { Done::Changed } else { Done::Unchanged })
+        if !has_consumer(existing(&edit, args, true)?, args) {
+            cx.out.int(0);
+            return Ok(Done::Unchanged);
+        }
+        let pending = change_group(&mut edit, args.at(3), |group| group.remove_consumer(args.at(4)));
+        cx.out.count(pending.flatten().unwrap_or(0));
+        Ok(Done::Changed)
     }),
     ..WRITE
 };
@@ -166,22 +171,22 @@ impl Options {
 fn create(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     let options = Options::parse(args, true)?;
     let mut edit = cx.db.edit(cx.keys[0]);
-    let last = match stream_of(edit.value())? {
-        Some(stream) => stream.last,
-        None if options.make_stream => StreamId::MIN,
+    let (last, is_taken) = match stream_of(edit.value())? {
+        Some(stream) => (stream.last, stream.group(args.at(3)).is_some()),
+        None if options.make_stream => (StreamId::MIN, false),
         None => return Err(no_stream()),
     };
     if args.len() > 8 {
         return Err(misuse(args, "XGROUP"));
     }
     let id = if args.at(4) == b"$" { last } else { ids::strict(args.at(4), 0)? };
-    let was = edit.value().is_some();
-    if !was {
-        edit.put_object(Object::Stream(Box::default()), None);
-    }
-    if change(&mut edit, |stream| stream.add_group(args.at(3), Group::new(id, options.read))) != Some(true) {
+    if is_taken {
         return Err(CommandError::other("BUSYGROUP Consumer Group name already exists"));
     }
+    if edit.value().is_none() {
+        edit.put_object(Object::Stream(Box::default()), None);
+    }
+    change(&mut edit, |stream| stream.add_group(args.at(3), Group::new(id, options.read)));
     cx.out.ok();
     Ok(Done::Changed)
 }
@@ -193,6 +198,11 @@ fn existing<'e>(edit: &'e Edit<'_, '_>, args: Args<'_>, and_group: bool) -> Resu
         return Err(no_group_of_key(args.at(2), args.at(3)));
     }
     Ok(stream)
+}
+
+/// Whether the group that there is has the consumer.
+fn has_consumer(stream: &Stream, args: Args<'_>) -> bool {
+    stream.group(args.at(3)).is_some_and(|group| group.find(args.at(4)).is_some())
 }
 
 fn no_stream() -> CommandError {

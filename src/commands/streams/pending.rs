@@ -18,15 +18,18 @@ pub(super) const XACK: Command = Command {
     run: Run::Data(|cx, args| {
         let mut edit = cx.db.edit(cx.keys[0]);
         let group = args.at(2);
-        if stream_of(edit.read())?.and_then(|stream| stream.group(group)).is_none() {
+        let Some(state) = stream_of(edit.read())?.and_then(|stream| stream.group(group)) else {
+            cx.out.int(0);
+            return Ok(Done::Unchanged);
+        };
+        let ids = args.slice(3..).iter().map(|id| ids::strict(id, 0)).collect::<Result<Vec<_>, _>>()?;
+        if ids.iter().all(|id| state.pending(*id).is_none()) {
             cx.out.int(0);
             return Ok(Done::Unchanged);
         }
-        let ids = args.slice(3..).iter().map(|id| ids::strict(id, 0)).collect::<Result<Vec<_>, _>>()?;
         let acknowledge = |group: &mut Group| ids.iter().filter(|id| group.acknowledge(**id)).count();
-        let count = change_group(&mut edit, group, acknowledge).unwrap_or(0);
-        cx.out.count(count);
-        Ok(if count > 0 { Done::Changed } else { Done::Unchanged })
+        cx.out.count(change_group(&mut edit, group, acknowledge).unwrap_or(0));
+        Ok(Done::Changed)
     }),
     ..WRITE
 };

@@ -47,6 +47,7 @@ pub(super) const XREADGROUP: Command = Command {
     arity: -7,
     flags: WRITE.flags.and(Flags::BLOCKING),
     keys: &[KeySpec::streams(4, SOURCE)],
+    spread: Spread::Keys(Gather::Deliveries),
     run: Run::Blocking(Blocking {
         handler: xreadgroup,
         again: |cx, args| {
@@ -79,6 +80,21 @@ fn settled(cx: &Cx<'_>, args: Args<'_>) -> Option<OwnedArgs> {
     ids.iter().for_each(|id| settled.push(id.to_string().as_bytes()));
     Some(settled)
 }
+
+/// `stream.check`, with the arguments of [`XREADGROUP`]: fails as that would, and reads nothing. Nodes ask it of each
+/// other.
+pub static CHECK: Command = Command {
+    name: "stream.check",
+    arity: XREADGROUP.arity,
+    keys: XREADGROUP.keys,
+    spread: Spread::Keys(Gather::Streams),
+    run: Run::Data(|cx, args| {
+        Request::parse(args, true)?.ids(cx, args)?;
+        nothing_there(cx.out);
+        Ok(Done::Read)
+    }),
+    ..READ
+};
 
 /// What is answered where no stream has anything.
 fn nothing_there(out: &mut Reply) {

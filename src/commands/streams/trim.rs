@@ -32,6 +32,11 @@ impl Trimming {
     pub(super) fn apply(self, stream: &mut Stream) -> u64 {
         stream.trim(self.to, self.whole_blocks, self.most)
     }
+
+    /// Whether that would remove anything.
+    fn removes_from(self, stream: &Stream) -> bool {
+        stream.trims(self.to, self.whole_blocks, self.most)
+    }
 }
 
 /// Reads the options of trimming, in any order.
@@ -125,16 +130,16 @@ fn xtrim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     }
     let trimming = parser.end(cx.limits)?;
     let mut edit = cx.db.edit(cx.keys[0]);
-    let (Some(_), Some(trimming)) = (stream_of(edit.value())?, trimming) else {
+    let stream = stream_of(edit.value())?;
+    let Some(trimming) =
+        trimming.filter(|trimming| stream.is_some_and(|stream| trimming.removes_from(stream)))
+    else {
         cx.out.int(0);
         return Ok(Done::Unchanged);
     };
     let (removed, left) =
         change(&mut edit, |stream| (trimming.apply(stream), stream.len())).unwrap_or_default();
     cx.out.int(removed.cast_signed());
-    if removed == 0 {
-        return Ok(Done::Unchanged);
-    }
     if !trimming.whole_blocks {
         return Ok(Done::Changed);
     }

@@ -99,6 +99,9 @@ impl Block {
             texts = u64::try_from(next()?).ok()?.checked_mul(2)?;
             before += 1;
         }
+        if texts == 0 {
+            return None;
+        }
         for _ in 0..texts {
             elements.next()?;
         }
@@ -168,6 +171,11 @@ impl Block {
         self.bytes.shrink_to_fit();
     }
 
+    /// The id of its first entry that is not deleted.
+    pub fn first_live(&self, first: StreamId) -> Option<StreamId> {
+        self.entries(first).find(|entry| !entry.is_deleted).map(|entry| entry.id)
+    }
+
     /// The id of its last entry, deleted or not.
     pub fn last_id(&self, first: StreamId) -> StreamId {
         self.entries(first).next_back().map_or(first, |entry| entry.id)
@@ -223,6 +231,13 @@ impl<'a> Entry<'a> {
                 visit(name, value);
             }
         }
+    }
+
+    /// Bytes of its names and values.
+    pub fn text_len(&self) -> usize {
+        let mut len = 0;
+        self.each(|name, value| len += name.text_len() + value.text_len());
+        len
     }
 }
 
@@ -362,6 +377,24 @@ mod tests {
         assert_eq!(block.elements().iter().zip(&before).filter(|(a, b)| a != b).count(), 1);
         let second = block.entries(id(100, 5)).nth(1).unwrap();
         assert_eq!(text(&second), "100-6 deleted a x b y");
+    }
+
+    #[test]
+    fn an_entry_without_fields_is_refused() {
+        let with = |shared: i64, entry: &[i64]| {
+            let mut bytes = Vec::new();
+            put_int(&mut bytes, shared);
+            (0..shared).for_each(|_| packed::encode(&mut bytes, b"name"));
+            put_int(&mut bytes, 0);
+            entry.iter().for_each(|part| put_int(&mut bytes, *part));
+            Block::from_elements(&bytes, 1, 0).is_some()
+        };
+        // Flags, time, number, how many names, and how many elements that is.
+        assert!(!with(0, &[0, 0, 0, 0, 4]));
+        assert!(!with(1, &[0, 0, 0, 0, 4]));
+        assert!(!with(0, &[SAME_NAMES, 0, 0, 3]));
+        assert!(with(0, &[0, 0, 0, 1, 7, 7, 6]));
+        assert!(with(1, &[SAME_NAMES, 0, 0, 7, 4]));
     }
 
     #[test]

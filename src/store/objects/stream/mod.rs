@@ -20,9 +20,9 @@ pub use self::{
 use crate::store::value::{Object, Value};
 
 /// A stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Stream {
-    /// By their first ids. None is empty, but the first one may have deleted entries only.
+    /// By their first ids. Each has an entry that is not deleted; so what is added has a higher id than any block.
     blocks: BTreeMap<StreamId, Block>,
     len: u64,
     /// The first entry that is not deleted; [`StreamId::MIN`] if there is none.
@@ -86,11 +86,6 @@ impl Stream {
         self.range_back(StreamId::MIN, StreamId::MAX).next().map(|entry| entry.id)
     }
 
-    /// The id of the last entry, deleted or not.
-    pub fn newest(&self) -> StreamId {
-        self.blocks.last_key_value().map_or(StreamId::MIN, |(first, block)| block.last_id(*first))
-    }
-
     /// Adds an entry with fields (names and values in turn) behind all others.
     pub fn add<'f>(
         &mut self,
@@ -125,15 +120,30 @@ impl Stream {
         }
     }
 
-    /// Adds a block behind all others, as it was somewhere else. Returns whether it belongs there.
+    /// Adds a block behind all others, as it was somewhere else; one whose entries are all deleted is left out. Returns
+    /// whether it belongs there.
     pub fn add_block(&mut self, first: StreamId, block: Block) -> bool {
-        let mut before = self.newest();
-        let ascends = block.entries(first).all(|entry| std::mem::replace(&mut before, entry.id) < entry.id);
+        if block.live() == 0 {
+            return true;
+        }
+        let mut top = self.top().unwrap_or(StreamId::MIN);
+        // A deleted entry may have a higher id than one behind it, after XSETID.
+        let is_behind = |entry: Entry<'_>| {
+            let is_behind = entry.id > top && entry.id >= first;
+            if !entry.is_deleted {
+                top = entry.id;
+            }
+            is_behind
+        };
+        let ascends = block.entries(first).all(is_behind);
         let begins = block.entries(first).next().is_some_and(|entry| entry.id == first);
         if ascends && begins {
+            let is_first = self.is_empty();
             self.len += block.live();
             self.insert(first, block);
-            self.find_first();
+            if is_first {
+                self.find_first();
+            }
         }
         ascends && begins
     }
@@ -143,11 +153,12 @@ impl Stream {
         self.blocks.insert(first, block);
     }
 
-    fn remove_block(&mut self, first: StreamId) {
-        if let Some(block) = self.blocks.remove(&first) {
-            self.bytes -= block.heap_bytes() + BLOCK_PLACE;
-            self.len -= block.live();
-        }
+    /// Removes a block. Returns how many entries went with it.
+    fn remove_block(&mut self, first: StreamId) -> u64 {
+        let Some(block) = self.blocks.remove(&first) else { return 0 };
+        self.bytes -= block.heap_bytes() + BLOCK_PLACE;
+        self.len -= block.live();
+        block.live()
     }
 
     /// Deletes an entry. Returns whether there was one.
@@ -174,24 +185,12 @@ impl Stream {
     /// how many.
     pub fn trim(&mut self, to: Trim, whole_blocks: bool, most: u64) -> u64 {
         let mut removed = 0;
-        while let Some((&first, block)) = self.blocks.first_key_value() {
-            let entries = block.live();
-            if matches!(to, Trim::Length(len) if self.len <= len) || removed + entries > most {
-                break;
-            }
-            let whole = match to {
-                Trim::Length(len) => self.len - entries >= len,
-                Trim::Before(id) => block.last_id(first) < id,
+        while let Some((first, whole)) = self.trimmed_next(to, most - removed) {
+            removed += match whole {
+                true => self.remove_block(first),
+                false if whole_blocks => break,
+                false => self.trim_block(first, to),
             };
-            if whole {
-                self.remove_block(first);
-                removed += entries;
-                continue;
-            }
-            if !whole_blocks {
-                removed += self.trim_first_block(to);
-            }
-            break;
         }
         if removed > 0 {
             self.find_first();
@@ -199,17 +198,37 @@ impl Stream {
         removed
     }
 
-    fn trim_first_block(&mut self, to: Trim) -> u64 {
-        let Some(mut block) = self.blocks.first_entry() else { return 0 };
-        let first = *block.key();
-        let doomed = block.get().entries(first).filter(|entry| !entry.is_deleted);
+    /// Whether [`Stream::trim`] would remove anything.
+    pub fn trims(&self, to: Trim, whole_blocks: bool, most: u64) -> bool {
+        self.trimmed_next(to, most).is_some_and(|(_, whole)| whole || !whole_blocks)
+    }
+
+    /// The first block, if entries of it are to be removed and it has no more than `most`; and whether it is removed
+    /// as a whole.
+    fn trimmed_next(&self, to: Trim, most: u64) -> Option<(StreamId, bool)> {
+        let (&first, block) = self.blocks.first_key_value()?;
+        let (some, whole) = match to {
+            Trim::Length(len) => (self.len > len, self.len - block.live() >= len),
+            Trim::Before(id) => (block.first_live(first) < Some(id), block.last_id(first) < id),
+        };
+        (some && block.live() <= most).then_some((first, whole))
+    }
+
+    /// Removes entries from the front of a block, and the block if none is left.
+    fn trim_block(&mut self, first: StreamId, to: Trim) -> u64 {
+        let Some(block) = self.blocks.get_mut(&first) else { return 0 };
+        let doomed = block.entries(first).filter(|entry| !entry.is_deleted);
         let places: Vec<_> = match to {
             Trim::Length(len) => doomed.take((self.len - len) as usize).map(|entry| entry.place).collect(),
             Trim::Before(id) => doomed.take_while(|entry| entry.id < id).map(|entry| entry.place).collect(),
         };
-        places.iter().for_each(|place| block.get_mut().delete(*place));
-        self.len -= places.len() as u64;
-        places.len() as u64
+        let removed = places.len() as u64;
+        if removed == block.live() {
+            return self.remove_block(first);
+        }
+        places.into_iter().for_each(|place| block.delete(place));
+        self.len -= removed;
+        removed
     }
 
     fn find_first(&mut self) {
@@ -304,6 +323,16 @@ impl Stream {
         let read = group.read.filter(|_| !self.has_gaps_from(group.last));
         let read = read.or_else(|| self.distance(group.last))?;
         Some(self.added.wrapping_sub(read))
+    }
+}
+
+/// The blocks of a clone have no room for more, so its account is another one.
+impl Clone for Stream {
+    fn clone(&self) -> Self {
+        let (blocks, groups) = (self.blocks.clone(), self.groups.clone());
+        let own = |blocks: &BTreeMap<_, Block>| blocks.values().map(Block::heap_bytes).sum::<usize>();
+        let bytes = self.bytes - own(&self.blocks) + own(&blocks);
+        Self { blocks, groups, bytes, ..*self }
     }
 }
 

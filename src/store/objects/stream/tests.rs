@@ -67,7 +67,9 @@ proptest! {
                 }
                 Step::Trim(to, whole_blocks, most) => {
                     let most = if whole_blocks { most } else { u64::MAX };
+                    let trims = stream.trims(to, whole_blocks, most);
                     let removed = stream.trim(to, whole_blocks, most);
+                    prop_assert_eq!(trims, removed > 0);
                     let enough = match to {
                         Trim::Length(len) => (model.len() as u64).saturating_sub(len),
                         Trim::Before(id) => model.range(..id).count() as u64,
@@ -120,6 +122,50 @@ fn whole_blocks_alone_are_removed_if_asked_so() {
     assert_eq!(ids(stream.range(StreamId::MIN, StreamId::MAX)), [id(9, 0), id(10, 1), id(11, 2), id(12, 0)]);
 }
 
+/// Entries 1 to 5, of which the last was deleted, and the others trimmed off.
+fn emptied() -> Stream {
+    let mut stream = filled(5);
+    assert!(stream.delete(id(5, 2)));
+    assert_eq!(stream.trim(Trim::Before(id(5, 0)), false, u64::MAX), 4);
+    stream
+}
+
+#[test]
+fn a_block_without_entries_hides_none_that_come_later() {
+    let mut stream = emptied();
+    assert_eq!(stream.blocks().len(), 0);
+    assert_eq!(stream.heap_bytes(), counted(&stream));
+    stream.last = id(1, 0);
+    add(&mut stream, id(2, 0), "a 1");
+    assert!(stream.get(id(2, 0)).is_some() && stream.delete(id(2, 0)));
+}
+
+#[test]
+fn an_exact_trim_goes_on_behind_a_block_of_which_it_leaves_nothing() {
+    let mut stream = filled(5);
+    stream.delete(id(5, 2));
+    stream.last = id(4, 1);
+    // The first block is full, so this is another one; its id is lower than that of a deleted entry before it.
+    add(&mut stream, id(4, 2), "a 1");
+    assert_eq!(stream.blocks().len(), 2);
+    assert_eq!(stream.trim(Trim::Before(id(5, 0)), false, u64::MAX), 5);
+    assert_eq!((stream.len(), stream.blocks().len()), (0, 0));
+}
+
+#[test]
+fn a_clone_has_the_account_of_its_own_memory() {
+    let mut stream = Stream::default();
+    (1..=13).for_each(|ms| add(&mut stream, id(ms, 0), "name value"));
+    let spare = |stream: &Stream| stream.blocks().map(|(_, block)| block.heap_bytes()).sum::<usize>();
+    let mut copy = stream.clone();
+    assert!(spare(&copy) < spare(&stream), "else nothing is shown");
+    assert_eq!(copy.heap_bytes(), counted(&copy));
+    add(&mut copy, id(14, 0), "name value");
+    assert_eq!(copy.trim(Trim::Length(0), false, u64::MAX), 14);
+    assert_eq!(copy.heap_bytes(), counted(&copy));
+    assert_eq!(copy.heap_bytes(), Stream::default().heap_bytes());
+}
+
 #[test]
 fn how_far_a_group_is_behind_is_told_where_it_is_known() {
     let mut stream = filled(12);
@@ -146,6 +192,48 @@ fn blocks_from_elsewhere_ascend() {
     assert!(!copy.add_block(blocks[1].0, blocks[1].1.clone()));
     assert_eq!((copy.len(), copy.first()), (7, id(1, 1)));
     assert_eq!(copy.heap_bytes(), counted(&copy));
+}
+
+/// A block of these entries, of which the negative ones are deleted, under the id of the first.
+fn block(times: &[i64]) -> (StreamId, Block) {
+    let (first, fields) = (id(times[0].unsigned_abs(), 0), [&b"a"[..], b"1"]);
+    let mut block = Block::new(fields.into_iter());
+    times.iter().for_each(|ms| block.push(first, id(ms.unsigned_abs(), 0), fields.into_iter()));
+    let deleted: Vec<_> = times.iter().zip(block.entries(first)).filter(|(ms, _)| **ms < 0).collect();
+    let places: Vec<_> = deleted.into_iter().map(|(_, entry)| entry.place).collect();
+    places.into_iter().for_each(|place| block.delete(place));
+    (first, block)
+}
+
+#[test]
+fn blocks_from_elsewhere_are_taken_if_commands_could_have_made_them() {
+    let taken = |blocks: &[&[i64]]| {
+        let mut stream = Stream::default();
+        let mut blocks = blocks.iter().map(|times| block(times));
+        blocks.all(|(first, block)| stream.add_block(first, block)).then(|| {
+            assert_eq!(stream.heap_bytes(), counted(&stream));
+            ids(stream.range(StreamId::MIN, StreamId::MAX)).iter().map(|id| id.ms).collect::<Vec<_>>()
+        })
+    };
+    // Deleted entries may be above what XSETID let come behind them.
+    assert_eq!(taken(&[&[5, -10], &[6, -20, 7]]), Some(vec![5, 6, 7]));
+    assert_eq!(taken(&[&[-1, 5], &[6]]), Some(vec![5, 6]));
+    // What has no entries says nothing.
+    assert_eq!(taken(&[&[-5, -10], &[2], &[-9], &[3]]), Some(vec![2, 3]));
+    assert_eq!(taken(&[&[5, 5]]), None);
+    assert_eq!(taken(&[&[5, 6, -3]]), None);
+    assert_eq!(taken(&[&[-5, 3]]), None);
+    assert_eq!(taken(&[&[5, 9], &[7]]), None);
+}
+
+#[test]
+fn blocks_without_entries_are_not_kept() {
+    let mut stream = Stream::default();
+    for ms in 1..=1_000 {
+        let (first, block) = block(&[-ms, -ms - 1]);
+        assert!(stream.add_block(first, block));
+    }
+    assert_eq!(stream.blocks().len(), 0);
 }
 
 #[test]
