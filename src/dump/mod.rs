@@ -39,7 +39,7 @@ pub use self::{
 use crc::{CRC_64_REDIS, Crc, Table};
 
 /// The version of the format that is written: that of Redis 7.0.
-const VERSION: u16 = 10;
+pub(crate) const VERSION: u16 = 10;
 
 /// The newest version that is read: that of Redis 7.2.
 const NEWEST: u16 = 11;
@@ -64,7 +64,7 @@ pub enum Error {
 }
 
 /// Appends version and checksum.
-fn seal(payload: &mut Vec<u8>, version: u16) {
+pub(crate) fn seal(payload: &mut Vec<u8>, version: u16) {
     payload.extend_from_slice(&version.to_le_bytes());
     let checksum = CHECKSUM.checksum(payload);
     payload.extend_from_slice(&checksum.to_le_bytes());
