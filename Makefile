@@ -3,11 +3,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults oracle cluster bless verify fix bench peers families deny clean
+.PHONY: help setup run test faults oracle cluster bless verify fix bench peers families fuzz deny clean
 
 CARGO ?= cargo
 # How many random commands `make oracle` compares; `make test` compares fewer.
 STEPS ?= 500000
+# How many seconds `make fuzz` gives each target.
+SECONDS_EACH ?= 600
 # How often `make faults` lets nodes come and go; `make test` does it once.
 ROUNDS ?= 10
 
@@ -63,6 +65,13 @@ peers: setup ## Measures Ringfort and Redis side by side, and writes benches/pee
 families: setup ## Measures commands of each family, and bytes per element, beside Redis (half an hour)
 	@$(CARGO) build --release --quiet
 	@exec benches/families/run
+
+fuzz: ## Feeds each fuzz target with inputs for SECONDS_EACH (needs cargo-fuzz and a nightly toolchain)
+	@for target in $$($(CARGO) fuzz list); do \
+		mkdir -p fuzz/target/corpus/$$target; \
+		$(CARGO) +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(SECONDS_EACH) -print_final_stats=1 -timeout=20 -rss_limit_mb=4096; \
+	done
 
 deny: ## Checks licences and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

@@ -34,6 +34,8 @@ pub mod config;
 pub mod control;
 pub mod dump;
 pub mod env;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod latency;
 pub mod log;
 pub mod loops;

@@ -36,8 +36,8 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Files that are compiled for unit tests only.
-const FOR_TESTS: &[&str] = &["commands/bench.rs", "node/testing.rs"];
+/// Files that are compiled for unit tests and fuzzing only.
+const FOR_TESTS: &[&str] = &["commands/bench.rs", "fuzzing.rs", "node/testing.rs"];
 
 /// Where the tests in a file begin.
 const TESTS: &str = "#[cfg(test)]\nmod tests {";

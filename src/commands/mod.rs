@@ -10,7 +10,8 @@
 //! key**, and is deterministic: relative times become deadlines, random choices become what was chosen.
 
 mod acl;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, clippy::unwrap_used, reason = "made for tests"))]
 pub(crate) mod bench;
 mod bitmaps;
 mod client;

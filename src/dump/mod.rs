@@ -39,7 +39,7 @@ pub use self::{
 use crc::{CRC_64_REDIS, Crc, Table};
 
 /// The version of the format that is written: that of Redis 7.0.
-const VERSION: u16 = 10;
+pub(crate) const VERSION: u16 = 10;
 
 /// The newest version that is read: that of Redis 7.2.
 const NEWEST: u16 = 11;
