@@ -102,13 +102,25 @@ impl Pair {
             assert_eq!(flushed, Reply::Simple(b"OK".to_vec()), "FLUSHALL");
         }
         commands.iter().enumerate().find_map(|(index, command)| {
-            let mut redis = self.redis.call(&command.args).expect("redis-server answers");
+            let mut redis = self.ask_redis(command);
             let mut ours = match self.ours.call(&command.args) {
                 Ok(reply) => reply,
                 Err(error) => panic!("no answer: {error}, after:\n\n{}", listing(&commands[..=index])),
             };
             (!are_equal(command.compare, &mut redis, &mut ours)).then_some(Difference { index, redis, ours })
         })
+    }
+
+    /// SORT fails in Redis where a number is in order, too, if one of an earlier command was out of range (`errno` is
+    /// not reset): then it is asked again behind a command that does reset it.
+    fn ask_redis(&mut self, command: &Command) -> Reply {
+        let mut ask = |args: &[Vec<u8>]| self.redis.call(args).expect("redis-server answers");
+        let reply = ask(&command.args);
+        if reply != Reply::Error(b"ERR One or more scores can't be converted into double".to_vec()) {
+            return reply;
+        }
+        ask(&["GEORADIUS_RO", "none", "1.5", "1.5", "1", "m"].map(|word| word.as_bytes().to_vec()));
+        ask(&command.args)
     }
 
     /// Leaves out ever smaller runs of commands for as long as the replies still differ.
@@ -169,6 +181,14 @@ fn are_equal(compare: Compare, redis: &mut Reply, ours: &mut Reply) -> bool {
             ours.sort(unordered);
             redis == ours
         }
-        _ => redis == ours,
+        _ => redis == ours || are_equal_but_for_zeros(redis, ours),
     }
+}
+
+/// Here a score of -0 becomes 0 in sorted sets of any size: in Redis only in small ones, so that it depends on how a set
+/// has grown.
+fn are_equal_but_for_zeros(redis: &mut Reply, ours: &mut Reply) -> bool {
+    redis.forget_signs_of_zero();
+    ours.forget_signs_of_zero();
+    redis == ours
 }

@@ -55,9 +55,7 @@ fn guarantee(command: &Command) -> &'static str {
         _ if command.keys.iter().any(|keys| keys.flags.has(KeyFlags::NOT_KEY)) => SCANNED,
         _ if is_single(command) => "one key: atomic",
         Spread::Together if command.keys.is_empty() => "",
-        Spread::Together if matches!(command.run, Run::Blocking(_)) && changed < 2 => {
-            "each key in turn, by its own node: takes from one key, atomic there"
-        }
+        Spread::InTurn => "each key in turn, by its own node: takes from one key, atomic there",
         Spread::Together if changed > 1 => {
             "both keys or neither; a node that fails in between leaves it at both"
         }

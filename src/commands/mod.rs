@@ -337,6 +337,8 @@ pub enum Spread {
     /// The values of its keys are fetched to the node that was asked, it is run on these copies, and what it changed
     /// is changed where the keys live, if they are still what was fetched: not atomic.
     Together,
+    /// Each key is tried where it lives, one after the other, until one has something.
+    InTurn,
     /// It is refused with an error that says why.
     Refused,
     /// Each node runs the command with the keys that it has, and the replies are put together.

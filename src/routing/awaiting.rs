@@ -1,4 +1,5 @@
-//! Commands that wait for keys of several nodes.
+//! Commands that take from the first of several keys that has something, and wait for it, where the keys live on several
+//! nodes.
 //!
 //! The keys are tried one after the other, in their order, each where it lives, by the command itself with that key
 //! alone, not waiting. When all are empty, each owner is asked to say when one of its keys can be had; when one says
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     clients::Door,
-    commands::{CommandError, Find, Run, generic::awaited},
+    commands::{CommandError, Find, Reply, Run, generic::awaited},
     store::Key,
 };
 
@@ -78,7 +79,7 @@ impl Router {
         let request = awaiting.asked.request.as_request();
         let route = |index: &usize| self.route(Key::new(request.args.at(*index), 0).slot);
         let left = &awaiting.keys[first..];
-        let Some(owner) = left.first().map(route) else { return self.watch(job) };
+        let Some(owner) = left.first().map(route) else { return self.nothing_yet(job) };
         let alike =
             if awaiting.waited { 1 } else { left.iter().take_while(|index| route(index) == owner).count() };
         let args = narrowed(&request, &awaiting.keys, first, alike);
@@ -94,6 +95,17 @@ impl Router {
         let keys = self.keys(command, request.args);
         let place = self.place(&request, &keys);
         self.submit(Origin::Watch { job, part: 0 }, request, &keys, place);
+    }
+
+    /// No key has anything: it waits, or that is the reply.
+    fn nothing_yet(&mut self, job: usize) {
+        let request = self.awaits[job].asked.request.as_request();
+        if request.may_wait() {
+            return self.watch(job);
+        }
+        let mut nothing = Reply::new(request.resp);
+        nothing.null_array();
+        self.finish(job, Ok(nothing.into_bytes()));
     }
 
     /// Asks each owner to say when one of its keys can be had.

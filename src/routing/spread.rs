@@ -66,6 +66,7 @@ impl Router {
         match request.command.spread {
             Spread::Keys(Gather::Deliveries) => self.deliver(origin, request),
             Spread::Keys(Gather::Streams) => self.spread_keys(origin, request, keys, Gather::Streams),
+            Spread::InTurn => self.await_any(origin, request),
             _ if request.may_wait() => self.await_any(origin, request),
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
             _ if matches!(request.command.run, Run::Among) => self.spread_again(origin, request),
@@ -280,7 +281,7 @@ pub(super) fn combine(
 fn gather_of(command: &Command) -> Gather {
     match command.spread {
         Spread::Everywhere(gather) | Spread::Keys(gather) => gather,
-        Spread::Together | Spread::Refused | Spread::Carry | Spread::Cursor => Gather::AllOk,
+        Spread::Together | Spread::InTurn | Spread::Refused | Spread::Carry | Spread::Cursor => Gather::AllOk,
     }
 }
 

@@ -19,7 +19,8 @@ const DEADLINE: u8 = 0x20;
 pub(super) fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
-        1..=128 => bytes.next_multiple_of(16),
+        1..=8 => 8,
+        9..=128 => bytes.next_multiple_of(16),
         _ => bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(16)),
     }
 }

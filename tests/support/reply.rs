@@ -155,7 +155,7 @@ impl Reply {
     /// Makes times in what tells of streams 0, and leaves out what depends on Redis' version or on its radix tree.
     pub(crate) fn forget_times(&mut self) {
         let is = |part: &Self, names: &[&str]| matches!(part, Self::Bulk(text) if names.iter().any(|n| n.as_bytes() == text));
-        let left_out = ["inactive", "active-time", "radix-tree-nodes"];
+        let left_out = ["inactive", "active-time", "radix-tree-keys", "radix-tree-nodes"];
         match self {
             Self::Map(pairs) => {
                 pairs.retain(|(name, _)| !is(name, &left_out));
@@ -182,6 +182,17 @@ impl Reply {
                     parts => parts.iter_mut().for_each(Self::forget_times),
                 }
             }
+            _ => {}
+        }
+    }
+
+    /// Makes each -0 a 0.
+    pub(crate) fn forget_signs_of_zero(&mut self) {
+        match self {
+            Self::Bulk(text) if text == b"-0" => *text = b"0".to_vec(),
+            Self::Double(text) if text == "-0" => *text = "0".to_owned(),
+            Self::Array(parts) | Self::Set(parts) => parts.iter_mut().for_each(Self::forget_signs_of_zero),
+            Self::Map(pairs) => pairs.iter_mut().for_each(|(_, value)| value.forget_signs_of_zero()),
             _ => {}
         }
     }

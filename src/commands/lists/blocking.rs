@@ -5,7 +5,7 @@ use super::{
     ends::{self, move_element, parse_lmpop, pop_first},
 };
 use crate::{
-    commands::{Command, Done, Flags, Group, KeyFlags, KeySpec, Run, parse},
+    commands::{Command, Done, Flags, Group, KeyFlags, KeySpec, Run, Spread, parse},
     store::{Kind, objects::list::End},
 };
 
@@ -22,6 +22,7 @@ pub(super) const BLPOP: Command = Command {
     arity: -3,
     flags: FLAGS,
     keys: &[KeySpec::range(1, -2, 1, POPPED)],
+    spread: Spread::InTurn,
     run: Run::waiting_for(
         Kind::List,
         |cx, args| {
@@ -56,6 +57,7 @@ pub(super) const BLMPOP: Command = Command {
     arity: -5,
     flags: FLAGS.and(Flags::MOVABLEKEYS),
     keys: &[KeySpec::counted(2, POPPED)],
+    spread: Spread::InTurn,
     run: Run::waiting_for(
         Kind::List,
         |cx, args| {

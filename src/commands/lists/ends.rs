@@ -4,7 +4,7 @@ use ringfort_protocol::Args;
 
 use super::{edit, end, list_of, node_limit, write_end};
 use crate::{
-    commands::{Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, parse},
+    commands::{Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Run, Spread, parse},
     store::objects::list::End,
 };
 
@@ -121,6 +121,7 @@ pub(super) const LMPOP: Command = Command {
     arity: -4,
     flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
     keys: &[KeySpec::counted(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE))],
+    spread: Spread::InTurn,
     run: Run::Data(|cx, args| {
         let (from, most) = parse_lmpop(args, 1)?;
         pop_first(cx, from, Some(most), Done::Unchanged)

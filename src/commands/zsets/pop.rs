@@ -4,7 +4,7 @@ use ringfort_protocol::{Args, Resp};
 
 use super::{WRITE, change, zset_of};
 use crate::{
-    commands::{Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Reply, Run, parse},
+    commands::{Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Reply, Run, Spread, parse},
     store::{Edit, Kind, objects::zset::ZSetRef},
 };
 
@@ -36,6 +36,7 @@ pub(super) const ZMPOP: Command = Command {
     complexity: "O(K) + O(M*log(N)) where K is the number of keys, N that of members and M that of those popped",
     arity: -4,
     keys: &[KeySpec::counted(1, POPPED)],
+    spread: Spread::InTurn,
     run: Run::Data(|cx, args| {
         let (end, count) = parse_zmpop(args, 1)?;
         pop_first_key(cx, end, Some(count), Done::Unchanged)
@@ -51,6 +52,7 @@ pub(super) const BZPOPMIN: Command = Command {
     arity: -3,
     flags: WRITE.flags.and(Flags::BLOCKING).and(Flags::FAST),
     keys: &[KeySpec::range(1, -2, 1, POPPED)],
+    spread: Spread::InTurn,
     run: Run::waiting_for(Kind::ZSet, |cx, args| pop_or_wait(cx, args, End::Min), parse::last_timeout),
     ..WRITE
 };

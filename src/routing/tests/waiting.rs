@@ -420,6 +420,24 @@ fn the_first_of_keys_on_several_nodes_that_has_something_is_taken() {
 }
 
 #[test]
+fn a_pop_that_does_not_wait_tries_each_key_where_it_lives() {
+    let mut cluster = Cluster::new(3);
+    let (a, b, c) = (key_of(0, 0), key_of(1, 0), key_of(2, 0));
+    let pop = format!("lmpop 3 {a} {b} {c} left count 2");
+    assert_eq!(cluster.run(0, &pop), "*-1 ");
+    cluster.run(0, &format!("rpush {c} 1 2 3"));
+    cluster.run(0, &format!("rpush {b} x"));
+    for (key, popped) in [(&b, "*1 $1 x "), (&c, "*2 $1 1 $1 2 "), (&c, "*1 $1 3 ")] {
+        assert_eq!(cluster.run(0, &pop), format!("*2 ${} {key} {popped}", key.len()));
+    }
+    cluster.run(0, &format!("set {b} text"));
+    assert!(cluster.run(0, &pop).starts_with("-WRONGTYPE "));
+    cluster.run(0, &format!("zadd {c} 1 m"));
+    assert!(cluster.run(0, &format!("zmpop 2 {a} {c} max")).starts_with(&format!("*2 ${} {c} *1 ", c.len())));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn an_element_is_awaited_and_moved_between_nodes() {
     for (from, to) in [(0, 1), (1, 0), (1, 2)] {
         let mut cluster = Cluster::new(3);
