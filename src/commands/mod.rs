@@ -11,7 +11,8 @@
 
 mod acl;
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(not(test), allow(dead_code, clippy::unwrap_used, reason = "made for tests"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "what unit tests need besides"))]
+#[allow(clippy::unwrap_used, reason = "made for tests")]
 pub(crate) mod bench;
 mod bitmaps;
 mod client;
