@@ -3,6 +3,8 @@
 //! Compiled with the feature `fuzzing`, and for the unit test that runs the seeds in `fuzz/corpus`. It is the only door
 //! by which the targets come in, so nothing else is public for their sake.
 
+use std::cell::RefCell;
+
 use ringfort_protocol::{Args, Limits, OwnedArgs, Parsed, Parser, encode_command, reply_len};
 
 use crate::{
@@ -68,10 +70,13 @@ fn owned(args: Args<'_>) -> Vec<Vec<u8>> {
 pub fn payload(body: &[u8]) {
     let mut payload = body.to_vec();
     dump::seal(&mut payload, dump::VERSION);
-    let mut pair = Pair::new();
+    Pair::with_new(|pair| use_payload(pair, &payload));
+}
+
+fn use_payload(pair: &mut Pair, payload: &[u8]) {
     // First at the beginning of time, when no field of a hash is over yet: those are not written.
     let now = std::mem::take(&mut pair.primary.now);
-    if pair.run(&[b"restore", b"k", b"0", &payload]).starts_with(b"-") {
+    if pair.run(&[b"restore", b"k", b"0", payload]).starts_with(b"-") {
         return;
     }
     // What was taken is written so that it is taken again, and is the same then.
@@ -87,6 +92,10 @@ pub fn payload(body: &[u8]) {
         pair.run_line(line.as_bytes());
     }
     pair.compare();
+    // Whatever was in them, nothing is left of it in the account.
+    pair.run_line(b"del k l m p");
+    let shard = pair.primary.shard();
+    assert_eq!((shard.is_empty(), shard.core.used), (true, 0), "bytes of no key");
 }
 
 /// What a stream's payload holds behind its type.
@@ -115,7 +124,11 @@ const LISTPACKS: [&[u8]; 4] = [&[16], &[17], &[20], &[18, 1, 2]];
 
 /// Commands on bitmaps and positions, and those that make such values, a line each or as clients send them.
 pub fn arguments(script: &[u8]) {
-    let (mut pair, mut parser, mut spans, mut rest) = (Pair::new(), Parser::new(), Vec::new(), script);
+    Pair::with_new(|pair| run_script(pair, script));
+}
+
+fn run_script(pair: &mut Pair, script: &[u8]) {
+    let (mut parser, mut spans, mut rest) = (Parser::new(), Vec::new(), script);
     while !rest.is_empty() {
         let (args, len) = match parser.parse(rest, &mut spans, &Limits::default()) {
             Ok(Parsed::Command { len }) => (OwnedArgs::from(Args::new(&rest[..len], &spans)), len),
@@ -143,6 +156,17 @@ struct Pair {
 }
 
 impl Pair {
+    /// Lends a pair that is as new.
+    fn with_new(work: impl FnOnce(&mut Self)) {
+        // A shard has thousands of tables, which take longer to make than most inputs to try.
+        thread_local!(static PAIR: RefCell<Pair> = RefCell::new(Pair::new()));
+        PAIR.with_borrow_mut(|pair| {
+            pair.primary.renew();
+            pair.replica.renew();
+            work(pair);
+        });
+    }
+
     fn new() -> Self {
         let bench = || {
             let mut bench = Bench::new();
