@@ -172,7 +172,8 @@ impl Connection {
         }
         self.shared.output.store(unsent.iter().map(Bytes::len).sum(), Ordering::Relaxed);
         let done = session.client.closing && session.output.holes() == 0;
-        if done || self.broken.get() || owed || !unsent.is_empty() {
+        // Only if something has changed for it: while the client takes nothing, it would go round and round.
+        if done || self.broken.get() || owed == unsent.is_empty() {
             self.resume.notify_one();
         }
     }
@@ -316,7 +317,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut rea
             }
             () = &mut resume => {
                 resume.set(this.resume.notified());
-                if this.wants_input() && !this.input.borrow().is_empty() {
+                if this.session.borrow().may_go_on() && this.wants_input() && !this.input.borrow().is_empty() {
                     this.run(&of, &[]);
                 }
             }

@@ -232,6 +232,9 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
             }
             () = this.wake.notified() => {}
         }
+        if this.lost.get() {
+            break 'serve;
+        }
         let mut used = 0;
         let mut out = std::mem::take(&mut *this.out.borrow_mut());
         let sound = of.with_router(|router| {

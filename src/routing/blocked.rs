@@ -21,7 +21,7 @@ pub(super) const CANCEL: &[u8] = b"await.cancel";
 /// A client whose command waits.
 #[derive(Debug)]
 pub(super) struct Blocked {
-    hole: Hole,
+    pub(super) hole: Hole,
     /// When it is to end, by the clock since the machine started.
     until: Option<u64>,
     /// How it is about to end.
@@ -164,6 +164,7 @@ impl Router {
             Unblock::Error => Ending::Unblocked,
         };
         self.end_wait(conn, ending);
+        self.end_waits_for_replicas(conn);
     }
 
     /// Ends all waits of clients: the node stops. Those at peers end when these have answered.
@@ -198,10 +199,15 @@ impl Router {
             self.cancel_flight(*flight, ending);
         } else if let Some(held) = self.take_held(origin) {
             self.complete(origin, ending.reply(held.resp), Written::new());
+        } else if let Some((flight, _)) = self.flights.iter().find(|(_, flight)| flight.origin == origin) {
+            // It does not wait for data, but perhaps for its shard.
+            self.cancel_flight(flight, ending);
+        } else {
+            self.end_wait_for_replicas(origin);
         }
     }
 
-    fn cancel_flight(&mut self, flight: usize, ending: Ending) {
+    pub(super) fn cancel_flight(&mut self, flight: usize, ending: Ending) {
         let Some(sent) = self.flights.get(flight) else { return };
         let queue = &mut self.peers[usize::from(sent.peer)];
         if !queue.connected {
@@ -222,9 +228,12 @@ impl Router {
                 self.blocked.get(&conn).map(|blocked| blocked.ending)
             }
             Origin::Watch { job, .. } => self.awaits.get(job).map(Awaiting::ending_of_parts),
-            Origin::Part { gather, .. } if request.may_wait() => {
-                self.gathers.get(gather).map(|gathering| gathering.ending)
-            }
+            Origin::Part { gather, .. } => match self.gathers.get(gather) {
+                // Also of a part that does not wait itself, since another one has something.
+                Some(gathering) if gathering.waits => Some(gathering.ending),
+                None if request.may_wait() => None,
+                _ => return Fate::GoesOn,
+            },
             _ => return Fate::GoesOn,
         };
         match ending {

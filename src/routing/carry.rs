@@ -14,7 +14,7 @@ use crate::{
     commands::{
         CommandError, Reply,
         generic::{
-            carry::{DROP, FETCH, PLACE},
+            carry::{DROP, FETCH, PLACE, PLACE_IN_BOUNDS},
             rename::CopyOptions,
         },
     },
@@ -86,10 +86,11 @@ impl Router {
                     return self.fail_job(carrying.asked, &NONSENSE);
                 };
                 let how: &[u8] = if carrying.replace { b"REPLACE" } else { b"NX" };
-                let args: OwnedArgs = [PLACE.name.as_bytes(), args.at(2), how, records].into_iter().collect();
+                let place = if carrying.verb == Verb::Copy { &PLACE_IN_BOUNDS } else { &PLACE };
+                let args: OwnedArgs = [place.name.as_bytes(), args.at(2), how, records].into_iter().collect();
                 carrying.stage = Stage::Place(print.to_vec());
                 let db = carrying.db;
-                self.step(Job::Carry(carrying), &PLACE, db, &args);
+                self.step(Job::Carry(carrying), place, db, &args);
             }
             (Stage::Place(_), b":0\r\n") => self.end_job(carrying.asked, b":0\r\n".to_vec()),
             (Stage::Place(_), _) if carrying.verb == Verb::Copy => {

@@ -249,12 +249,6 @@ impl Router {
                 self.fail(held.origin, &gone);
             }
         }
-        for wait in std::mem::take(&mut self.waits) {
-            if self.connection_of(wait.origin) == Some(conn) {
-                self.fail(wait.origin, &gone);
-            } else {
-                self.waits.push(wait);
-            }
-        }
+        self.end_waits_for_replicas(conn);
     }
 }

@@ -120,8 +120,17 @@ impl Router {
     fn note_caller(&mut self, conn: ConnKey, args: Args<'_>) {
         let node = args.get(1).and_then(|node| node.try_into().ok()).map(NodeId);
         let incarnation = args.get(2).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
-        if let (Some(node), Some(incarnation)) = (node, incarnation) {
-            self.callers.insert(conn, Member { node, incarnation: Incarnation(incarnation) });
+        let (Some(node), Some(incarnation)) = (node, incarnation.map(Incarnation)) else { return };
+        let caller = Member { node, incarnation };
+        let is_over = |known: &ringfort_cluster::Node| {
+            let newest = known.info.incarnation;
+            !known.leaving
+                && (newest > incarnation || newest == incarnation && !self.topology.is_alive(caller))
+        };
+        if self.topology.nodes.get(&node).is_some_and(is_over) {
+            self.dead.push(conn);
+        } else {
+            self.callers.insert(conn, caller);
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Gathering {
     missing: usize,
     written: Written,
     /// Its parts wait for data: the first that has any ends the wait of the others.
-    waits: bool,
+    pub(super) waits: bool,
     /// How the wait is to end.
     pub(super) ending: Option<Ending>,
 }
@@ -101,6 +101,10 @@ impl Router {
     pub(super) fn deliver_checked(&mut self, asked: Asked) {
         let request = asked.request.as_request().to_owned();
         let request = request.as_request();
+        // Meanwhile the client may have gone, or its time be over.
+        if let Some(reply) = self.fate_of(asked.origin, &request).reply(request.resp) {
+            return self.end_job(asked, reply);
+        }
         let keys = self.keys(request.command, request.args);
         let origin = Origin::Step(self.jobs.insert(Job::Delivered(asked)));
         self.spread_keys(origin, request, &keys, Gather::Deliveries);
@@ -127,8 +131,8 @@ impl Router {
         let parts = targets.iter().map(|target| Part { keys: target.1.clone(), ..Part::default() }).collect();
         let gather = self.begin(origin, request, gather, parts);
         let asker = self.asker(origin);
-        if let Origin::Client { conn, .. } = asker
-            && let Some(blocked) = self.blocked.get_mut(&conn).filter(|_| request.waits)
+        if let Origin::Client { conn, hole } = asker
+            && let Some(blocked) = self.blocked.get_mut(&conn).filter(|blocked| blocked.hole == hole)
         {
             blocked.several = Some(Several::Parts(gather));
             self.gathers[gather].ending = blocked.ending;
@@ -154,7 +158,7 @@ impl Router {
     fn asker(&self, origin: Origin) -> Origin {
         match origin {
             Origin::Step(job) => match self.jobs.get(job) {
-                Some(Job::Delivered(asked)) => asked.origin,
+                Some(Job::Deliver(asked) | Job::Delivered(asked)) => asked.origin,
                 _ => origin,
             },
             _ => origin,
@@ -169,9 +173,10 @@ impl Router {
     pub(super) fn end_wait_of_parts(&mut self, gather: usize, ending: Ending) {
         let Some(gathering) = self.gathers.get_mut(gather) else { return };
         gathering.ending = Some(ending);
-        for part in 0..gathering.parts.len() {
-            self.cancel(Origin::Part { gather, part }, Ending::TimedOut);
-        }
+        let parts = gathering.parts.iter().enumerate();
+        let open: Vec<usize> =
+            parts.filter(|(_, part)| part.reply.is_empty()).map(|(part, _)| part).collect();
+        open.into_iter().for_each(|part| self.cancel(Origin::Part { gather, part }, Ending::TimedOut));
     }
 
     /// Has these shards' owners run a command once for each.

@@ -450,6 +450,43 @@ fn each_shard_is_asked_once_however_shards_move_meanwhile() {
 }
 
 #[test]
+fn what_a_connection_writes_behind_flushall_stays() {
+    let mut cluster = Cluster::new(2);
+    // The part of node 1 has to wait, for the sake of one of its shards.
+    waiting::set_role(&cluster, 1, Role::Sealed);
+    let (before, behind) = (key_of(1, 0), key_of(3, 0));
+    let mut input = Vec::new();
+    for command in [format!("set {before} v"), "flushall".into(), format!("set {behind} v")] {
+        encode_command(&mut input, command.split(' ').collect::<Vec<_>>().into_iter());
+    }
+    for role in [Role::Sealed, Role::Sealed, Role::Primary, Role::Primary, Role::Primary] {
+        waiting::set_role(&cluster, 1, role);
+        cluster.routers[1].retry_held();
+        cluster.settle();
+        let (session, router) = (&mut cluster.sessions[0], &mut cluster.routers[0]);
+        router.turn();
+        let used = session.receive(&input, router);
+        input.drain(..used);
+        cluster.settle();
+    }
+    assert!(input.is_empty());
+    assert_eq!(cluster.replies(0), "+OK +OK +OK ");
+    assert_eq!(cluster.run(0, &format!("mget {before} {behind}")), "*2 $-1 $1 v ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_copy_needs_room_where_it_goes() {
+    let mut cluster = Cluster::new(2);
+    let (source, copy) = (key_of(0, 0), key_of(1, 0));
+    cluster.run(0, &format!("set {source} v"));
+    cluster.run(0, &format!("set {} v", key_of(1, 1)));
+    cluster.run(1, "config set maxmemory 1");
+    assert!(cluster.run(0, &format!("copy {source} {copy}")).starts_with("-OOM "));
+    assert_eq!(cluster.run(0, &format!("rename {source} {copy}")), "+OK ");
+}
+
+#[test]
 fn a_value_is_renamed_and_copied_from_any_node_to_any_other() {
     for fill in ["append FROM v", "rpush FROM a b", "hset FROM f v", "sadd FROM m n"] {
         for (from, to) in [(0, 1), (1, 2), (2, 0), (0, 3), (0, 0)] {

@@ -8,10 +8,12 @@
 use ringfort_cluster::{Epoch, Offset, ShardId};
 use ringfort_protocol::{Args, OwnedArgs};
 
-use super::{Flight, Origin, Owned, PeerIndex, Route, Router, Written, spread::Gathering};
+use super::{
+    ConnKey, Flight, Origin, Owned, PeerIndex, Route, Router, Written, blocked::Ending, spread::Gathering,
+};
 use crate::{
     clients::Door,
-    commands::{self, CommandError, Gather},
+    commands::{self, CommandError, Gather, Run},
     store::Role,
 };
 
@@ -81,6 +83,7 @@ impl Router {
                 _ => self.wait_here(origin, what, goals),
             }
         }
+        self.tell_that_it_waits(origin, None);
     }
 
     /// Waits for shards that this node serves.
@@ -88,6 +91,31 @@ impl Router {
         let until = (what.timeout_ms > 0).then(|| self.now.boot + what.timeout_ms.saturating_mul(1_000_000));
         self.waits.push(Wait { origin, goals, replicas: what.replicas, until });
         self.check_waits();
+    }
+
+    /// Ends what a connection waits for: its client is told how many replicas there are by now, if it is still there.
+    pub(super) fn end_waits_for_replicas(&mut self, conn: ConnKey) {
+        let is_its = |origin| self.connection_of(origin) == Some(conn);
+        let here: Vec<Origin> =
+            self.waits.iter().map(|wait| wait.origin).filter(|origin| is_its(*origin)).collect();
+        let waits_there =
+            |flight: &Flight| matches!(flight.request.command.run, Run::Wait) && is_its(flight.origin);
+        let there: Vec<usize> =
+            self.flights.iter().filter(|(_, flight)| waits_there(flight)).map(|(id, _)| id).collect();
+        here.into_iter().for_each(|origin| self.end_wait_for_replicas(origin));
+        there.into_iter().for_each(|flight| self.cancel_flight(flight, Ending::TimedOut));
+    }
+
+    pub(super) fn end_wait_for_replicas(&mut self, origin: Origin) {
+        if let Some(at) = self.waits.iter().position(|wait| wait.origin == origin) {
+            let wait = self.waits.swap_remove(at);
+            self.complete_count(origin, self.count(&wait));
+        }
+    }
+
+    /// How many replicas have all that somebody waits for.
+    fn count(&self, wait: &Wait) -> u64 {
+        wait.goals.iter().map(|goal| self.acknowledged(*goal)).min().unwrap_or(0)
     }
 
     /// Whether somebody waits for replicas.
@@ -100,7 +128,7 @@ impl Router {
     pub fn check_waits(&mut self) {
         let is_last = self.node.lease.is_retired();
         for wait in std::mem::take(&mut self.waits) {
-            let count = wait.goals.iter().map(|goal| self.acknowledged(*goal)).min().unwrap_or(0);
+            let count = self.count(&wait);
             let is_over = is_last || wait.until.is_some_and(|until| self.now.boot >= until);
             if count >= wait.replicas || is_over {
                 self.complete_count(wait.origin, count);

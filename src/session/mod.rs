@@ -31,6 +31,10 @@ pub const OUTPUT_LIMIT: usize = 64 << 20;
 /// Epochs of one shard of which a connection remembers how far it wrote, until it asks by WAIT.
 const EPOCHS_LIMIT: usize = 4;
 
+/// Commands that need the replies of all earlier ones first: WAIT, to know how far they wrote, and those that change
+/// all shards, to which they may be on their way.
+const AFTER_ALL: [&[u8]; 4] = [b"wait", b"flushall", b"flushdb", b"swapdb"];
+
 /// A connection.
 #[derive(Debug)]
 pub struct Session {
@@ -157,9 +161,10 @@ impl Session {
         }
     }
 
-    /// Whether a command needs the replies of all earlier ones first: WAIT must know how far they wrote.
+    /// Whether a command needs the replies of all earlier ones first.
     fn must_come_later(&mut self, args: Args<'_>) -> bool {
-        self.postponed = self.output.holes() > 0 && args.at(0).eq_ignore_ascii_case(b"wait");
+        let is_late = || AFTER_ALL.iter().any(|name| args.at(0).eq_ignore_ascii_case(name));
+        self.postponed = self.output.holes() > 0 && is_late();
         self.postponed
     }
 
@@ -284,6 +289,7 @@ impl Session {
             let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };
             return router.for_control.push((origin, args.into()));
         }
+        let waits = command.waits(args);
         let request = Request {
             command,
             args,
@@ -291,8 +297,9 @@ impl Session {
             resp: self.output.ready().resp,
             silent: self.client.no_touch,
             door: self.client.door,
-            replica: self.client.readonly && command.flags.has(Flags::READONLY),
-            waits: command.waits(args),
+            // A copy hears of no changes, so nobody waits at one.
+            replica: self.client.readonly && command.flags.has(Flags::READONLY) && !waits,
+            waits,
         };
         let keys = router.keys(command, args);
         if self.client.door == Door::Cluster && keys.windows(2).any(|pair| pair[0].slot != pair[1].slot) {
@@ -315,8 +322,9 @@ impl Session {
             }
         }
         let hole = self.output.leave_hole(discard);
-        // One that finds further keys may be on its way to any shard, so nothing may overtake it.
-        if request.waits || matches!(command.run, Run::Following(_)) {
+        // What finds further keys may be on its way to any shard, and what is for all shards is, so nothing may overtake
+        // it.
+        if request.waits || matches!(command.run, Run::Following(_) | Run::EachShard(_)) {
             self.blocked_on = Some(hole);
         }
         router.submit(Origin::Client { conn: self.key, hole }, request, &keys, place);

@@ -22,7 +22,7 @@ pub struct Output {
     /// The number of the first part in `waiting`.
     first: u64,
     holes: usize,
-    /// Bytes of the replies in `waiting` that are complete.
+    /// Bytes of the replies in `waiting`, without the last part, which may still grow.
     kept: usize,
 }
 
@@ -69,6 +69,7 @@ impl Output {
     /// Fills a hole. What it held back moves up to be sent.
     pub fn fill(&mut self, hole: Hole, reply: &[u8]) {
         let Some(index) = hole.0.checked_sub(self.first) else { return };
+        let parts = self.waiting.len();
         let Some(part @ Part::Hole { .. }) = self.waiting.get_mut(index as usize) else { return };
         self.holes -= 1;
         let discard = matches!(part, Part::Hole { discard: true });
@@ -80,7 +81,9 @@ impl Output {
             self.move_up();
         } else {
             let resp = self.ready.resp;
-            self.kept += reply.len();
+            if index as usize + 1 < parts {
+                self.kept += reply.len();
+            }
             *part = Part::Reply(Reply { bytes: reply.to_vec(), ..Reply::new(resp) });
         }
     }
@@ -89,15 +92,16 @@ impl Output {
         while let Some(Part::Reply(_)) = self.waiting.front() {
             let Some(Part::Reply(reply)) = self.waiting.pop_front() else { return };
             self.first += 1;
-            // The last one may still grow and was not counted.
-            self.kept = self.kept.saturating_sub(reply.bytes.len());
+            if !self.waiting.is_empty() {
+                self.kept -= reply.bytes.len();
+            }
             let base = self.ready.bytes.len();
             self.ready.bytes.extend_from_slice(&reply.bytes);
             self.ready.shared.extend(reply.shared.into_iter().map(|(at, value)| (base + at, value)));
         }
     }
 
-    /// Bytes of replies that wait behind a hole.
+    /// Bytes of replies that wait behind a hole; what was written last may not be counted yet.
     pub fn kept_bytes(&self) -> usize {
         self.kept
     }
@@ -167,6 +171,22 @@ mod tests {
         assert_eq!(sent(&mut output), "+b\r\n+c\r\n+d\r\n+e\r\n");
         output.tail().simple("f");
         assert_eq!((sent(&mut output), output.holes()), ("+f\r\n".into(), 0));
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_once_and_given_up_with_its_hole() {
+        let mut output = Output::default();
+        for _ in 0..3 {
+            let [first, second] = [(); 2].map(|()| output.leave_hole(false));
+            output.fill(second, b"+second\r\n");
+            output.tail().simple("more");
+            let third = output.leave_hole(false);
+            assert_eq!(output.kept_bytes(), "+second\r\n+more\r\n".len());
+            output.fill(third, b"+third\r\n");
+            output.fill(first, b"+first\r\n");
+            assert_eq!((output.holes(), output.kept_bytes()), (0, 0));
+            assert_eq!(sent(&mut output), "+first\r\n+second\r\n+more\r\n+third\r\n");
+        }
     }
 
     #[test]

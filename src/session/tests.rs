@@ -188,3 +188,17 @@ fn what_was_written_in_an_older_epoch_is_remembered_until_wait_has_asked_for_it(
     assert_eq!(session.written[1], position(1, 3, u64::MAX), "what was forgotten counts as lost");
     assert_eq!(session.written.len(), 1 + EPOCHS_LIMIT);
 }
+
+#[test]
+fn what_changes_all_shards_comes_after_all_that_came_before() {
+    let is_late = |command: &&Command| {
+        matches!(command.run, Run::Wait)
+            || matches!(command.run, Run::EachShard(_)) && command.flags.has(Flags::WRITE)
+    };
+    let mut names: Vec<&[u8]> =
+        commands::families().flatten().filter(is_late).map(|command| command.name.as_bytes()).collect();
+    names.sort_unstable();
+    let mut known = AFTER_ALL;
+    known.sort_unstable();
+    assert_eq!(names, known);
+}

@@ -45,7 +45,13 @@ pub(crate) static FETCH: Command = Command {
 
 /// `carry.place destination NX|REPLACE records`: gives the destination the value. Replies 1, or 0 if there is
 /// something at it and it was not to be replaced. If a record is refused, so are all: the destination is what it was.
-pub(crate) static PLACE: Command = Command {
+pub(crate) static PLACE: Command = PLACE_STEP;
+
+/// The same for a value that there is more of then, so it is refused where memory is short.
+pub(crate) static PLACE_IN_BOUNDS: Command =
+    Command { name: "carry.place-in-bounds", flags: Flags::WRITE.and(Flags::DENYOOM), ..PLACE_STEP };
+
+const PLACE_STEP: Command = Command {
     name: "carry.place",
     arity: 4,
     flags: Flags::WRITE,

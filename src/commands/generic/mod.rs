@@ -67,12 +67,13 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 12] = [
+pub(super) static INTERNAL: [&Command; 13] = [
     &among::READ,
     &among::WRITE,
     &scan::PART,
     &carry::FETCH,
     &carry::PLACE,
+    &carry::PLACE_IN_BOUNDS,
     &carry::DROP,
     &carry::APPLY,
     &carry::APPLY_IN_BOUNDS,

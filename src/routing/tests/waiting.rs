@@ -650,3 +650,69 @@ fn what_comes_while_a_link_is_down_is_behind_the_last_id_of_before() {
     assert_eq!(cluster.replies(client), format!("*1 *2 ${} {key} *1 *2 $3 5-2 *2 $1 f $1 v ", key.len()));
     assert_eq!(cluster.under_way(), 0);
 }
+
+#[test]
+fn who_reads_from_copies_waits_where_entries_are_added() {
+    let (mut cluster, clients) = waiting(1);
+    let (client, key) = (clients[0], key_of(1, 0));
+    cluster.routers[0].node.store.lock(ringfort_cluster::ShardId(1)).core.role = Role::Replica;
+    cluster.sessions[client].client.readonly = true;
+    cluster.feed_and_settle(client, &format!("xread block 0 streams {key} $"));
+    cluster.run(1, &format!("xadd {key} 1-1 f v"));
+    assert_eq!(cluster.replies(client), format!("*1 *2 ${} {key} *1 *2 $3 1-1 *2 $1 f $1 v ", key.len()));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+/// A client that waits for streams of both nodes in a group, and is not past the check of them.
+fn reading_in_a_group() -> (Cluster, usize, [String; 2]) {
+    let (mut cluster, clients) = waiting(1);
+    let keys = [key_of(0, 0), key_of(1, 0)];
+    for key in &keys {
+        cluster.run(0, &format!("xgroup create {key} g $ mkstream"));
+    }
+    set_role(&cluster, 1, Role::Sealed);
+    let [a, b] = &keys;
+    cluster.feed(clients[0], &format!("xreadgroup group g c noack block 5000 streams {a} {b} > >"));
+    (cluster, clients[0], keys)
+}
+
+#[test]
+fn nothing_is_given_to_a_client_that_goes_before_it_waits() {
+    let (mut cluster, client, keys) = reading_in_a_group();
+    cluster.hang_up(client);
+    set_role(&cluster, 1, Role::Primary);
+    cluster.pass(0);
+    for key in &keys {
+        cluster.run(0, &format!("xadd {key} 1-1 f v"));
+        let left = cluster.run(0, &format!("xreadgroup group g d noack streams {key} >"));
+        assert!(left.contains("1-1"), "{key}: {left}");
+    }
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_wait_ends_in_time_though_a_stream_cannot_be_looked_at() {
+    let (mut cluster, client, _) = reading_in_a_group();
+    cluster.settle();
+    cluster.pass(4_999);
+    assert_eq!(cluster.replies(client), "");
+    cluster.pass(1);
+    assert_eq!(cluster.replies(client), "*-1 ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn who_waits_for_replicas_is_forgotten_when_it_goes() {
+    for shard in [0, 1] {
+        let (mut cluster, clients) = waiting(1);
+        let (client, key) = (clients[0], key_of(shard, 0));
+        cluster.feed_and_settle(client, &format!("append {key} v"));
+        cluster.replies(client);
+        cluster.feed_and_settle(client, "wait 9 0");
+        assert_eq!(cluster.replies(client), "");
+        assert_eq!(cluster.routers[usize::from(shard)].waits.len(), 1);
+        cluster.hang_up(client);
+        assert!(cluster.routers.iter().all(|router| router.waits.is_empty()));
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
