@@ -163,7 +163,18 @@ fn is_intended(redis: &Reply, ours: &Reply) -> bool {
     INTENDED.iter().any(|group| group.contains(&redis.as_slice()) && group.contains(&ours.as_slice()))
 }
 
+/// Here a score of -0 becomes 0 in sorted sets of any size: in Redis only in small ones, so that it depends on how a set
+/// has grown.
 fn are_equal(compare: Compare, redis: &mut Reply, ours: &mut Reply) -> bool {
+    if are_alike(compare, redis, ours) {
+        return true;
+    }
+    redis.forget_signs_of_zero();
+    ours.forget_signs_of_zero();
+    are_alike(compare, redis, ours)
+}
+
+fn are_alike(compare: Compare, redis: &mut Reply, ours: &mut Reply) -> bool {
     if is_intended(redis, ours) {
         return true;
     }
@@ -181,14 +192,6 @@ fn are_equal(compare: Compare, redis: &mut Reply, ours: &mut Reply) -> bool {
             ours.sort(unordered);
             redis == ours
         }
-        _ => redis == ours || are_equal_but_for_zeros(redis, ours),
+        _ => redis == ours,
     }
-}
-
-/// Here a score of -0 becomes 0 in sorted sets of any size: in Redis only in small ones, so that it depends on how a set
-/// has grown.
-fn are_equal_but_for_zeros(redis: &mut Reply, ours: &mut Reply) -> bool {
-    redis.forget_signs_of_zero();
-    ours.forget_signs_of_zero();
-    redis == ours
 }
