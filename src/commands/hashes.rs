@@ -1,6 +1,6 @@
 //! Hashes.
 //!
-//! [`edit`] changes a hash of either form, [`read`] has the commands that only look, [`write`](self::write) those that
+//! [`edit`] changes a hash of either form, [`read`] has the commands that only look, [`mod@write`] those that
 //! give and take fields, [`expire`] those about the deadlines of fields, and [`fields`] those that do both.
 //!
 //! A field whose time is over is there for no command: [`hash_of`] hides it from those that look, and [`open`] removes

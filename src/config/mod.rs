@@ -1,7 +1,7 @@
 //! Settings of a node: typed, named as Redis names them, changed as a whole.
 //!
 //! [`Settings`] is what the rest of the server reads. [`directives`] is the one table that ties each field to its name
-//! in `CONFIG GET`, `CONFIG SET` and the [configuration file](file): how it is read, printed, and whether it can be
+//! in `CONFIG GET`, `CONFIG SET` and the [configuration file](mod@file): how it is read, printed, and whether it can be
 //! changed while the node runs. Whoever adds a setting adds a field here and a line there.
 //!
 //! The settings in force are one immutable value. A change builds the next one, and only if all of it is sound does it

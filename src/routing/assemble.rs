@@ -1,7 +1,7 @@
 //! Commands that need the values of several nodes together: fetched, run on copies, and applied where the keys live.
 //!
 //! All values are fetched to the node that was asked, one after the other, and the command runs on these copies
-//! ([`Scratch`](crate::commands::scratch::Scratch)). What only reads is answered. What changed a key is changed at its
+//! ([`Scratch`]). What only reads is answered. What changed a key is changed at its
 //! owner, if the key still has the value that was fetched; if not, all begins anew. A move between two keys changes the
 //! last key first, so that a node which fails in between leaves an element at both rather than at none; where the other
 //! key has changed meanwhile, or refuses its change, the first change is taken back.

@@ -111,7 +111,7 @@ impl Output {
         self.holes
     }
 
-    /// What can be sent now: the caller sends it and [takes it off](Output::sent).
+    /// What can be sent now: the caller sends it and [takes it](Output::take_ready).
     pub fn ready(&self) -> &Reply {
         &self.ready
     }

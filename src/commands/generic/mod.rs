@@ -12,7 +12,7 @@
 //! | [`dump`] | DUMP, RESTORE |
 //! | [`sort`] | SORT and SORT_RO, with the [patterns](pattern) by which they find further keys |
 //! | [`awaited`] | what commands that wait are made of between nodes |
-//! | [`carry`] | what RENAME and COPY are made of between nodes, with the [prints](print) that tell values apart |
+//! | [`carry`] | what RENAME and COPY are made of between nodes, with the [prints](mod@print) that tell values apart |
 
 pub(crate) mod among;
 pub(crate) mod awaited;

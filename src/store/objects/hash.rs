@@ -8,7 +8,7 @@
 //! that is so short is written with. [`deadlines`] has all of them in order. A hash whose fields have none pays nothing
 //! for it, and a packed run has none: it becomes large with its first.
 //!
-//! [`Hash`] knows no time: to it a field is there until it is removed. [`HashRef`] hides what is over.
+//! [`struct@Hash`] knows no time: to it a field is there until it is removed. [`HashRef`] hides what is over.
 
 mod deadlines;
 

@@ -1,6 +1,6 @@
 //! Sets: the large form, how all three forms are read, and sets that are being made.
 //!
-//! A set is one of sorted integers ([`intset`](super::intset)), a packed run, or a large one, as Redis chooses: see
+//! A set is one of sorted integers ([`intset`]), a packed run, or a large one, as Redis chooses: see
 //! [`SetLimits`]. A large set keeps its members in the order of their hashes, so that a position of SSCAN is a hash.
 
 use super::{intset, place};
