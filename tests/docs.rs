@@ -68,7 +68,7 @@ fn guarantee(command: &Command) -> &'static str {
         }
         Spread::Keys(_) if writes => "each node its keys: atomic on each, not together",
         Spread::Keys(_) => "each node its keys: no single instant",
-        Spread::Everywhere(_) => "every node its shards, one by one",
+        Spread::Everywhere(_) => "each node its shards: atomic on each, not together",
         Spread::Carry => {
             "placed, then removed if it is unchanged; a node that fails in between leaves it at both"
         }

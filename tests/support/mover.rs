@@ -19,19 +19,20 @@ pub(crate) struct Mover {
 }
 
 impl Mover {
-    /// For the nodes at these addresses.
+    /// For the nodes at these addresses. It gives its orders to the last one, so that the others are asked nothing that
+    /// the tests do not ask.
     pub(crate) fn start(nodes: &[SocketAddr]) -> Result<Self, String> {
-        // Opened before any test sets a password.
-        let open = |node: &SocketAddr| Ok((node.to_string(), Connection::open(*node, Protocol::Resp2)?));
-        let nodes: std::io::Result<Vec<_>> = nodes.iter().map(open).collect();
-        let mut nodes = nodes.map_err(|error| error.to_string())?;
+        let through = nodes.last().ok_or("a cluster has nodes")?;
+        let mut connection =
+            Connection::open(*through, Protocol::Resp2).map_err(|error| error.to_string())?;
+        let names: Vec<String> = nodes.iter().map(SocketAddr::to_string).collect();
         let (ends, drained) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (until, count) = (Arc::clone(&ends), Arc::clone(&drained));
         #[allow(clippy::disallowed_methods, reason = "the rule is for threads of the server")]
         let thread = std::thread::spawn(move || {
             while !until.load(Ordering::Relaxed) {
-                for (node, connection) in &mut nodes {
-                    move_all(node, connection, &until)?;
+                for node in &names {
+                    move_all(node, &mut connection, &until)?;
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -1,7 +1,7 @@
 //! Databases as a whole: how large, emptied, swapped; all keys, and any one.
 //!
-//! These run once for each shard. Their effects name no key, and a replica applies them to the one shard in whose log
-//! they stand.
+//! These run once for each shard, with all shards of a node locked. Their effects name no key, and a replica applies
+//! them to the one shard in whose log they stand.
 
 use ringfort_protocol::{
     Args,
@@ -98,7 +98,7 @@ pub(super) const FLUSHALL: Command = Command {
     ..FLUSHDB
 };
 
-/// Swaps shard by shard: a request that comes in between may see one shard swapped and another one not yet.
+/// Each node swaps all of its shards at once: what comes in between may see it done on one node and not yet on another.
 pub(super) const SWAPDB: Command = Command {
     name: "swapdb",
     summary: "Lets two databases change places",
