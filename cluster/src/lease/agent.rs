@@ -156,6 +156,7 @@ impl Agent {
         }
         self.promiser.adopt(now, &topology);
         self.detector.adopt(&topology);
+        self.detector.stir();
         self.holder.set_lease(topology.settings.lease());
         self.skews.retain(|node, _| topology.nodes.contains_key(node));
         let me = self.holder.me();
@@ -228,6 +229,7 @@ impl Agent {
         if to != self.holder.me().node {
             return Ok(());
         }
+        self.detector.stir();
         match body {
             Body::Beat(beat) => {
                 if let Some(answer) = self.answer(now, from, &beat) {

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     ids::{Incarnation, Member, NodeId},
     lease::{
-        BootTime,
+        BEAT, BootTime,
         promiser::{HOLD, Promiser},
         voters::{MAX_VOTERS, Voters},
         wire::Consent,
@@ -30,7 +30,8 @@ use crate::{
     topology::{NodeState, Settings, Topology},
 };
 
-/// How often the leader looks whether promises are over.
+/// The leader looks whether promises are over when the next one is about to be, and no later than this after anything
+/// has come in; as often while somebody is suspected.
 pub const LOOK: Duration = Duration::from_millis(5);
 
 /// How long before its own promise is over the leader begins to probe: the probes wait at the members for theirs to run
@@ -60,7 +61,10 @@ pub struct Detector {
     /// The longest that was in force since the start: a shorter one is not yet known to all.
     lease: Duration,
     quiet_until: BootTime,
+    /// Before this there is no other look.
     look_at: BootTime,
+    /// When the next look is due, if `look_at` allows.
+    due: BootTime,
     /// The configurations whose majorities are needed, each until when. The last is the member's own.
     councils: Vec<(Voters, BootTime)>,
     suspects: BTreeMap<NodeId, Suspect>,
@@ -137,9 +141,15 @@ impl Detector {
             lease: quiet,
             quiet_until: now + quiet,
             look_at: now,
+            due: now,
             councils: Vec::new(),
             suspects: BTreeMap::new(),
         }
+    }
+
+    /// Something has come in, by which somebody may be suspected sooner.
+    pub fn stir(&mut self) {
+        self.due = BootTime::NEVER;
     }
 
     /// The member's own log has this configuration of the council, not later than `now`.
@@ -175,6 +185,7 @@ impl Detector {
         if !topology.is_alive(about) {
             return;
         }
+        self.stir();
         let suspect = self.suspects.entry(about.node).or_insert_with(|| Suspect::new(about.incarnation));
         if suspect.refused_by.len() < MAX_REFUSED_BY && !suspect.refused_by.contains(&from) {
             suspect.refused_by.push(from);
@@ -198,6 +209,7 @@ impl Detector {
             None => {
                 suspect.consents.push(Standing { by: from, until, ask_at: BootTime::NEVER });
                 self.look_at = BootTime::NEVER;
+                self.stir();
             }
         }
     }
@@ -214,7 +226,8 @@ impl Detector {
             return;
         }
         self.look_at = began + LOOK;
-        self.look(began, topology, promiser);
+        let calm_until = self.look(began, topology, promiser);
+        self.due = if self.suspects.is_empty() { calm_until } else { self.look_at };
         self.councils.retain(|(_, until)| *until > began);
         let orphan_timeout = orphan_timeout(&topology.settings);
         let mut count = 0;
@@ -255,16 +268,20 @@ impl Detector {
         }
     }
 
-    /// Notes whose promises are over, or about to be. A suspicion is dropped when a promise has held for two leases, for longer than a
-    /// node that does not hear its answers is promised anything.
-    fn look(&mut self, began: BootTime, topology: &Topology, promiser: &Promiser) {
+    /// Notes whose promises are over, or about to be. A suspicion is dropped when a promise has held for two leases, for
+    /// longer than a node that does not hear its answers is promised anything. Returns when the next promise is about
+    /// to be over, one beat ahead at the most.
+    fn look(&mut self, began: BootTime, topology: &Topology, promiser: &Promiser) -> BootTime {
         let settled = self.lease * 2;
+        let mut calm_for = BEAT;
         for node in topology.nodes.values() {
             let member = node.info.member();
             if node.state != NodeState::Alive {
                 continue;
             }
-            if promiser.over_at(member).is_some_and(|over_at| over_at <= began + EARLY) {
+            let over_at = promiser.over_at(member);
+            calm_for = over_at.map_or(calm_for, |over_at| calm_for.min(over_at.since(began + EARLY)));
+            if over_at.is_some_and(|over_at| over_at <= began + EARLY) {
                 let fresh = || Suspect::new(member.incarnation);
                 let suspect = self.suspects.entry(member.node).or_insert_with(fresh);
                 suspect.over_since.get_or_insert(began);
@@ -279,6 +296,7 @@ impl Detector {
                 }
             }
         }
+        began + calm_for
     }
 
     /// Another one leads: what this member has seen for itself does not count when it leads again.
@@ -310,7 +328,7 @@ impl Detector {
 
     /// When a leader has to look again.
     pub fn deadline(&self) -> BootTime {
-        self.look_at
+        self.look_at.max(self.due)
     }
 }
 
@@ -411,6 +429,24 @@ mod tests {
         leader.consents(1_001, 2, 991);
         assert_eq!(leader.says(1_001), [(1, Question::Ask), (2, Question::Ask)]);
         assert_eq!(leader.says(1_010), []);
+    }
+
+    #[test]
+    fn it_looks_again_when_the_next_promise_is_about_to_be_over_or_soon_after_something_has_come_in() {
+        let mut leader = Leader::new();
+        leader.says(900);
+        assert_eq!(leader.detector.deadline(), ms(900) + BEAT);
+        leader.says(960);
+        assert_eq!(leader.detector.deadline(), ms(1_000 - 10));
+        leader.detector.stir();
+        assert_eq!(leader.detector.deadline(), ms(960) + LOOK);
+        leader.says(966);
+        assert_eq!(leader.detector.deadline(), ms(1_000 - 10));
+        // While somebody is suspected it looks often.
+        assert_eq!(leader.says(990), PROBES);
+        assert_eq!(leader.detector.deadline(), ms(990) + LOOK);
+        leader.consents(991, 1, 990);
+        assert_eq!(leader.detector.deadline(), BootTime::NEVER);
     }
 
     #[test]
