@@ -10,7 +10,8 @@ use std::{
 };
 
 use ringfort_protocol::Resp;
-use tokio::sync::Notify;
+
+use crate::signal::Signal;
 
 /// Which port a client came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +130,8 @@ pub struct Shared {
     blocked: AtomicU8,
     /// Somebody wants it closed.
     killed: AtomicBool,
-    /// Wakes its task to look at whether it was killed or its wait was ended.
-    pub wake: Notify,
+    /// Wakes its task to look at what has changed for it.
+    pub signal: Signal,
     texts: Mutex<Texts>,
 }
 
@@ -177,7 +178,7 @@ impl Shared {
         };
         let ended = self.blocked.compare_exchange(BLOCKED, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if ended {
-            self.wake.notify_one();
+            self.signal.raise();
         }
         ended
     }
@@ -194,7 +195,7 @@ impl Shared {
     /// Closes the connection soon.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.signal.raise();
     }
 
     /// Whether it was asked to close.
@@ -259,7 +260,7 @@ impl Clients {
             no_evict: AtomicBool::new(false),
             blocked: AtomicU8::new(FREE),
             killed: AtomicBool::new(false),
-            wake: Notify::new(),
+            signal: Signal::default(),
             texts: Mutex::default(),
         });
         all.insert(shared.id, Arc::clone(&shared));

@@ -47,6 +47,7 @@ pub mod replication;
 pub mod routing;
 pub mod server;
 pub mod session;
+pub mod signal;
 pub mod stats;
 pub mod stopping;
 pub mod stopwatch;

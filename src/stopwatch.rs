@@ -19,8 +19,13 @@ impl Stopwatch {
     /// Starts. Somebody wants to know of commands that take `threshold` nanoseconds, if anybody does.
     pub fn start(threshold: Option<u64>, clock: &dyn Clock) -> Self {
         let mut this = Self { threshold, last: 0 };
-        this.last = this.read(clock);
+        this.restart(clock);
         this
+    }
+
+    /// Starts anew: what was done meanwhile belongs to no command.
+    pub fn restart(&mut self, clock: &dyn Clock) {
+        self.last = self.read(clock);
     }
 
     /// A command has ended. Returns how many nanoseconds it took, if somebody wants to know.

@@ -93,6 +93,11 @@ fn metrics_tell_what_clients_did_and_what_the_node_holds() {
         client.call(command).expect("a reply");
     }
     client.call(&["NOSUCHCOMMAND"]).expect("a reply");
+    wait_until("the loop tells what it has counted", || {
+        let name = "ringfort_server_commands_total";
+        Ok(scrape(door).sum(name) - before.sum(name) >= 6.0)
+    })
+    .expect("it does");
     let after = scrape(door);
     let grown = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(grown("ringfort_server_commands_total"), 6.0);

@@ -14,7 +14,7 @@ use std::{
 /// From the bottom up.
 const LAYERS: &[&[&str]] = &[
     // The machine, and what every thread may write to: anybody may name these.
-    &["env", "log", "loops", "stats", "stopping", "tasks"],
+    &["env", "log", "loops", "signal", "stats", "stopping", "tasks"],
     // Keys and values. It knows no socket, no task and no clock.
     &["store"],
     &["clients", "commandlog", "dump", "latency", "stopwatch"],

@@ -135,6 +135,14 @@ impl KeySpec {
         Self { begin: Begin::Keyword("STREAMS", from), find: Find::Half, flags }
     }
 
+    /// Where its key is if, whatever the arguments, it has exactly one.
+    pub fn only(&self) -> Option<usize> {
+        match (self.begin, self.find) {
+            (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index.into()),
+            _ => None,
+        }
+    }
+
     /// The indices of its keys among the arguments. Nothing for arguments that make no sense: their command will
     /// refuse them.
     pub fn indices(&self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {

@@ -554,9 +554,22 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
     table().get(std::str::from_utf8(lower).ok()?).copied()
 }
 
+/// The same, sooner if it is `recent`, a command that this function has returned before.
+pub fn find_again(name: &[u8], recent: Option<&'static Command>) -> Option<&'static Command> {
+    recent.filter(|recent| recent.name.as_bytes().eq_ignore_ascii_case(name)).or_else(|| find(name))
+}
+
 /// Finds the command, or the subcommand, that these arguments name, and checks their number.
 pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
-    let Some(mut command) = find(args.at(0)) else { return Err(unknown(args)) };
+    resolve_named(find(args.at(0)), args)
+}
+
+/// The same if the command is known that the first argument names; `None` if there is none.
+pub fn resolve_named(
+    command: Option<&'static Command>,
+    args: Args<'_>,
+) -> Result<&'static Command, CommandError> {
+    let Some(mut command) = command else { return Err(unknown(args)) };
     if !command.subcommands.is_empty() && args.len() > 1 {
         let name = args.at(1);
         let is = |sub: &&Command| sub.name.as_bytes().eq_ignore_ascii_case(name);

@@ -61,6 +61,27 @@ pub struct Now {
     pub wall: u64,
 }
 
+/// Tells the time of one turn after another: the wall clock is read anew with each tick of the coarse clock, and in
+/// between it is told by the other one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ticker {
+    /// What the clocks showed when the last tick was noticed: coarse and boot in nanoseconds, wall in microseconds.
+    coarse: u64,
+    boot: u64,
+    wall: u64,
+}
+
+impl Ticker {
+    /// The time of a clock whose coarse hand shows `coarse`. Always the same clock.
+    pub fn now(&mut self, clock: &dyn Clock, coarse: u64) -> Now {
+        let boot = clock.boot();
+        if self.coarse != coarse {
+            *self = Self { coarse, boot, wall: clock.wall_micros() };
+        }
+        Now { boot, wall: (self.wall + boot.saturating_sub(self.boot) / 1_000) / 1_000 }
+    }
+}
+
 impl Now {
     /// The time of this clock.
     pub fn of(clock: &dyn Clock) -> Self {

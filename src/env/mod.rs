@@ -7,4 +7,4 @@ pub mod files;
 pub mod process;
 pub mod random;
 
-pub use clock::{Clock, Now, SystemClock};
+pub use clock::{Clock, Now, SystemClock, Ticker};

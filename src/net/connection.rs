@@ -7,7 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::AsRawFd,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
@@ -22,7 +22,6 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::Notify,
 };
 
 use super::{EventLoop, READ_BUFFER};
@@ -55,8 +54,6 @@ pub(super) struct Connection {
     /// What came and was not used yet: an incomplete command, or commands behind one that waits.
     input: RefCell<Vec<u8>>,
     unsent: RefCell<VecDeque<Bytes>>,
-    /// Wakes the task to go on reading, or to end.
-    resume: Notify,
     /// Its commands have run on this node since it was last sent anything.
     ran_here: Cell<bool>,
     broken: Cell<bool>,
@@ -92,7 +89,6 @@ impl Connection {
             session: RefCell::new(Session::new(client, key)),
             input: RefCell::default(),
             unsent: RefCell::default(),
-            resume: Notify::new(),
             ran_here: Cell::new(false),
             broken: Cell::new(false),
         };
@@ -106,7 +102,7 @@ impl Connection {
         session.complete(completion, router);
         let kept = !self.input.borrow().is_empty();
         if (kept || !went_on) && session.may_go_on() {
-            self.resume.notify_one();
+            self.shared.signal.raise();
         }
     }
 
@@ -114,13 +110,13 @@ impl Connection {
     pub(super) fn begin_to_wait(&self) {
         self.session.borrow().begin_to_wait();
         // To notice that its client goes.
-        self.resume.notify_one();
+        self.shared.signal.raise();
     }
 
     /// CLIENT PAUSE may be over.
     pub(super) fn end_pause(&self) {
         self.session.borrow_mut().resume();
-        self.resume.notify_one();
+        self.shared.signal.raise();
     }
 
     /// Closes the connection if its client has been silent for so long, in nanoseconds, and is not waiting for
@@ -135,12 +131,13 @@ impl Connection {
     /// The node stops: the connection ends when its client has the replies to all that was run or sent on for it.
     pub(super) fn wind_down(&self) {
         self.session.borrow_mut().client.closing = true;
-        self.resume.notify_one();
+        self.shared.signal.raise();
     }
 
     /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the client
     /// is told so, and the connection ends.
-    pub(super) fn flush(&self, serves: bool, of: &EventLoop) {
+    /// Adds what it sent to `bytes_out`.
+    pub(super) fn flush(&self, serves: bool, bytes_out: &mut u64) {
         let ran_here = self.ran_here.replace(false);
         let mut session = self.session.borrow_mut();
         if ran_here && !serves {
@@ -154,14 +151,14 @@ impl Connection {
         let owed = !unsent.is_empty();
         if unsent.is_empty() && session.output.ready().shared.is_empty() {
             let reply = session.output.take_ready();
-            if let Some(rest) = self.send(reply.bytes.as_slice(), of) {
+            if let Some(rest) = self.send(reply.bytes.as_slice(), bytes_out) {
                 unsent.push_back(Bytes::copy_from_slice(&reply.bytes[rest..]));
             }
             session.output.give_back(reply.bytes);
         } else {
             put(session.output.take_ready(), &mut unsent);
             while let Some(front) = unsent.front_mut() {
-                match self.send(front, of) {
+                match self.send(front, bytes_out) {
                     None => drop(unsent.pop_front()),
                     Some(rest) => {
                         front.advance(rest);
@@ -174,18 +171,18 @@ impl Connection {
         let done = session.client.closing && session.output.holes() == 0;
         // Only if something has changed for it: while the client takes nothing, it would go round and round.
         if done || self.broken.get() || owed == unsent.is_empty() {
-            self.resume.notify_one();
+            self.shared.signal.raise();
         }
     }
 
     /// Sends bytes. Returns where the rest begins if the socket did not take all.
-    fn send(&self, bytes: &[u8], of: &EventLoop) -> Option<usize> {
+    fn send(&self, bytes: &[u8], bytes_out: &mut u64) -> Option<usize> {
         let mut sent = 0;
         while sent < bytes.len() {
             match self.stream.try_write(&bytes[sent..]) {
                 Ok(0) => break,
                 Ok(n) => {
-                    of.node.stats.bytes_out.add(n as u64);
+                    *bytes_out += n as u64;
                     sent += n;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(sent),
@@ -211,11 +208,12 @@ impl Connection {
     }
 
     /// Runs the commands in what is kept from before and in `fresh`.
-    fn run(&self, of: &Rc<EventLoop>, fresh: &[u8]) {
+    fn run(self: &Rc<Self>, of: &Rc<EventLoop>, fresh: &[u8]) {
         let mut input = self.input.borrow_mut();
         let mut session = self.session.borrow_mut();
         of.with_router(|router| {
-            router.turn();
+            router.keep_turn();
+            router.counted.bytes_in += fresh.len() as u64;
             self.shared.active.store(router.now.boot, Ordering::Relaxed);
             if input.is_empty() {
                 let used = session.receive(fresh, router);
@@ -241,7 +239,28 @@ impl Connection {
             drop(session);
             drop(input);
         });
-        of.mark(&self.dirty, self.key);
+        of.owe_client(self);
+    }
+
+    /// Waits for what comes first. What is owed and what has changed are looked at before more is read.
+    fn poll_event(
+        &self,
+        cx: &mut Context<'_>,
+        reads: &mut OwnedReadHalf,
+        of: &EventLoop,
+        wants: bool,
+        owes: bool,
+    ) -> Poll<Event> {
+        if self.shared.signal.take() {
+            return Poll::Ready(Event::Signal);
+        }
+        if owes && let Poll::Ready(ready) = self.stream.as_ref().poll_write_ready(cx) {
+            return Poll::Ready(Event::Writable(ready));
+        }
+        if wants && let Poll::Ready(read) = poll_read(cx, reads, of) {
+            return Poll::Ready(Event::Read(read));
+        }
+        self.shared.signal.poll(cx).map(|()| Event::Signal)
     }
 
     fn wants_input(&self) -> bool {
@@ -284,49 +303,45 @@ fn put(reply: Reply, unsent: &mut VecDeque<Bytes>) {
     unsent.retain(|piece| !piece.is_empty());
 }
 
+/// What a connection's task wakes for.
+enum Event {
+    /// So many bytes were read into the loop's buffer, none at the end; or the socket has failed.
+    Read(io::Result<usize>),
+    /// The socket takes more of what is owed, or has failed.
+    Writable(io::Result<()>),
+    /// Something has changed: it may go on, or was killed, or its wait was ended.
+    Signal,
+}
+
 /// Serves a connection until it ends.
 pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut reads: OwnedReadHalf) {
-    let this = &*connection;
-    // Made once, and again when they were used: each registers itself under a lock.
-    let mut resume = pin!(this.resume.notified());
-    let mut wake = pin!(this.shared.wake.notified());
+    let this = &connection;
     loop {
         let wants = this.wants_input();
         let owes = !this.unsent.borrow().is_empty();
-        tokio::select! {
-            read = poll_fn(|cx| poll_read(cx, &mut reads, &of)), if wants => {
-                match read {
-                    Ok(len) if len > 0 => {
-                        of.node.stats.bytes_in.add(len as u64);
-                        // The buffer is the loop's: no other task runs between the read and this.
-                        this.run(&of, &of.buffer.borrow()[..len]);
-                        if len == READ_BUFFER {
-                            // More is there already: others come first.
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                    _ => break,
+        match poll_fn(|cx| this.poll_event(cx, &mut reads, &of, wants, owes)).await {
+            Event::Read(Ok(len)) if len > 0 => {
+                // The buffer is the loop's: no other task runs between the read and this.
+                this.run(&of, &of.buffer.borrow()[..len]);
+                if len == READ_BUFFER {
+                    // More is there already: others come first.
+                    tokio::task::yield_now().await;
                 }
             }
-            ready = this.stream.writable(), if owes => {
-                if ready.is_err() {
-                    break;
-                }
-                of.mark(&this.dirty, this.key);
+            Event::Writable(Ok(())) => {
+                of.owe_client(this);
                 tokio::task::yield_now().await;
             }
-            () = &mut resume => {
-                resume.set(this.resume.notified());
-                if this.session.borrow().may_go_on() && this.wants_input() && !this.input.borrow().is_empty() {
+            Event::Signal => {
+                if this.session.borrow().may_go_on() && this.wants_input() && !this.input.borrow().is_empty()
+                {
                     this.run(&of, &[]);
                 }
-            }
-            () = &mut wake => {
-                wake.set(this.shared.wake.notified());
                 if let Some(how) = this.shared.ended() {
                     of.with_router(|router| router.unblock(this.key, how));
                 }
             }
+            Event::Read(_) | Event::Writable(_) => break,
         }
         if this.is_over() {
             break;

@@ -262,7 +262,7 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
         }
         input.drain(..used);
         if owes {
-            of.mark(&this.dirty, this.key);
+            of.owe_peer(&connection);
         }
         if more {
             tokio::task::yield_now().await;

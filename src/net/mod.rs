@@ -13,6 +13,7 @@ mod upkeep;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
     io,
     net::{SocketAddr, TcpStream as StdStream},
     rc::Rc,
@@ -34,6 +35,7 @@ use crate::{
     node::Node,
     replication,
     routing::{ConnKey, Origin, Parking, Router, Written},
+    signal::Signal,
     tasks,
 };
 
@@ -100,6 +102,12 @@ pub struct Start {
     pub seed: u64,
 }
 
+/// A connection that is sent something at the end of the turn.
+enum Owed {
+    Client(Rc<Connection>),
+    Peer(Rc<PeerConnection>),
+}
+
 /// One event loop.
 pub(crate) struct EventLoop {
     node: Arc<Node>,
@@ -110,8 +118,9 @@ pub(crate) struct EventLoop {
     clients: RefCell<HashMap<ConnKey, Rc<Connection>, FxBuildHasher>>,
     peers: RefCell<HashMap<ConnKey, Rc<PeerConnection>, FxBuildHasher>>,
     links: RefCell<Vec<Rc<link::Link>>>,
-    dirty: RefCell<Vec<ConnKey>>,
-    flush: Notify,
+    /// Who is owed something.
+    owed: RefCell<Vec<Owed>>,
+    flush: Signal,
     /// Woken when a connection of a client or a peer has ended.
     ended: Notify,
     waits: Notify,
@@ -145,8 +154,8 @@ impl EventLoop {
             clients: RefCell::default(),
             peers: RefCell::default(),
             links: RefCell::default(),
-            dirty: RefCell::default(),
-            flush: Notify::new(),
+            owed: RefCell::default(),
+            flush: Signal::default(),
             ended: Notify::new(),
             waits: Notify::new(),
             pauses: Notify::new(),
@@ -476,7 +485,7 @@ impl EventLoop {
             let connection = self.clients.borrow().get(&completion.conn).cloned();
             if let Some(connection) = connection {
                 connection.complete(&completion, ran, &self.router.borrow());
-                self.mark(&connection.dirty, completion.conn);
+                self.owe_client(&connection);
             }
         }
         for completion in for_peers {
@@ -484,26 +493,40 @@ impl EventLoop {
             if let Some(connection) = connection {
                 connection.out.borrow_mut().extend_from_slice(&completion.frame);
                 connection.ran_here.set(connection.ran_here.get() | ran);
-                self.mark(&connection.dirty, completion.conn);
+                self.owe_peer(&connection);
             }
         }
         if links_owed {
-            self.flush.notify_one();
+            self.flush.raise();
         }
         result
     }
 
-    /// Notes that a connection is owed something.
-    fn mark(&self, dirty: &Cell<bool>, key: ConnKey) {
-        if !dirty.replace(true) {
-            self.dirty.borrow_mut().push(key);
-            self.flush.notify_one();
+    /// Notes that a client may be owed something.
+    fn owe_client(&self, connection: &Rc<Connection>) {
+        if !connection.dirty.replace(true) {
+            self.owe(Owed::Client(Rc::clone(connection)));
+        }
+    }
+
+    /// Notes that a peer is owed something.
+    fn owe_peer(&self, connection: &Rc<PeerConnection>) {
+        if !connection.dirty.replace(true) {
+            self.owe(Owed::Peer(Rc::clone(connection)));
+        }
+    }
+
+    fn owe(&self, whom: Owed) {
+        let mut owed = self.owed.borrow_mut();
+        owed.push(whom);
+        if owed.len() == 1 {
+            self.flush.raise();
         }
     }
 
     async fn flush_forever(self: Rc<Self>) {
         loop {
-            self.flush.notified().await;
+            poll_fn(|cx| self.flush.poll(cx)).await;
             self.flush();
         }
     }
@@ -511,22 +534,27 @@ impl EventLoop {
     /// Sends what connections and links are owed. It is woken by the first that is, and runs behind all that were
     /// ready in the same turn.
     fn flush(&self) {
-        let serves = self.node.lease.confirms(self.node.clock.boot());
-        let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
-        for key in dirty {
-            let client = self.clients.borrow().get(&key).cloned();
-            if let Some(client) = client {
-                client.dirty.set(false);
-                client.flush(serves, self);
-                continue;
-            }
-            let peer = self.peers.borrow().get(&key).cloned();
-            if let Some(peer) = peer {
-                peer.dirty.set(false);
-                peer.flush(serves);
+        let mut owed = std::mem::take(&mut *self.owed.borrow_mut());
+        let serves = self.router.borrow_mut().end_turn();
+        let mut bytes_out = 0;
+        for whom in owed.drain(..) {
+            match whom {
+                Owed::Client(client) => {
+                    client.dirty.set(false);
+                    client.flush(serves, &mut bytes_out);
+                }
+                Owed::Peer(peer) => {
+                    peer.dirty.set(false);
+                    peer.flush(serves);
+                }
             }
         }
+        if self.owed.borrow().is_empty() {
+            // Its memory is used again.
+            self.owed.replace(owed);
+        }
         let mut router = self.router.borrow_mut();
+        router.counted.bytes_out += bytes_out;
         for (link, queue) in self.links.borrow().iter().zip(&mut router.peers) {
             link.flush(queue);
         }

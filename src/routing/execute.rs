@@ -243,7 +243,9 @@ pub(super) fn settle(
     ready: &mut VecDeque<Ready>,
 ) -> bool {
     let id = shard.core.id;
-    ready.extend(shard.core.take_changed().into_iter().map(|key| Ready { shard: id, key }));
+    if shard.core.has_changed() {
+        ready.extend(shard.core.take_changed().into_iter().map(|key| Ready { shard: id, key }));
+    }
     let end = shard.core.log.end();
     let mut logged = false;
     if end != before {

@@ -40,7 +40,7 @@ use ringfort_cluster::{Member, NodeId, ShardId, Topology, Version};
 use ringfort_protocol::{Args, OwnedArgs, Resp};
 use rustc_hash::FxBuildHasher;
 use slab::Slab;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 pub use self::{execute::Executed, frame::Written, park::Parking, peer::PeerQueue, wait::WaitFor};
 use crate::{
@@ -55,7 +55,7 @@ use crate::{
         session::Later,
     },
     config::Settings,
-    env::{Now, random::Dice},
+    env::{Now, Ticker, clock::COARSE_TICK, random::Dice},
     latency::Event,
     node::Node,
     stopwatch::Stopwatch,
@@ -246,6 +246,18 @@ struct Unresolved {
     held: u32,
 }
 
+/// What a loop counts for itself, to add it to the node's [`Stats`](crate::stats::Stats) some times a second: those are
+/// shared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Commands that clients have sent.
+    pub commands: u64,
+    /// Bytes that came from clients.
+    pub bytes_in: u64,
+    /// Bytes that were sent to clients.
+    pub bytes_out: u64,
+}
+
 /// One loop's routing.
 pub struct Router {
     /// What all threads share.
@@ -272,6 +284,9 @@ pub struct Router {
     pub pause: Pause,
     /// Measures the commands of this turn.
     pub stopwatch: Stopwatch,
+    ticker: Ticker,
+    /// What the coarse clock showed when the turn began that [`Router::keep_turn`] may go on with.
+    turn_began: Option<u64>,
     /// The links to other nodes, and what is to be sent on each.
     pub peers: Vec<PeerQueue>,
     /// Whether a request was run here since the caller last looked: its reply rests on the lease.
@@ -280,6 +295,8 @@ pub struct Router {
     pub logged: bool,
     /// What look-ups here have found since [`Router::publish`].
     lookups: Lookups,
+    /// What else was counted since this was last published.
+    pub counted: Counted,
     /// The commands that were tracked since then, with how many nanoseconds each took.
     tracked: Vec<(&'static str, u64)>,
     /// Whether more memory is in use than may be, and the loop is to go on giving up keys.
@@ -346,10 +363,13 @@ impl Router {
             paused: Vec::new(),
             pause: Pause::Nothing,
             stopwatch: Stopwatch::default(),
+            ticker: Ticker::default(),
+            turn_began: None,
             peers: Vec::new(),
             ran: false,
             logged: false,
             lookups: Lookups::default(),
+            counted: Counted::default(),
             tracked: Vec::new(),
             over_limit: false,
             evictor: Evictor::default(),
@@ -381,12 +401,43 @@ impl Router {
         router
     }
 
+    /// Goes on with a turn of the loop: its time and its settings hold for all connections that are ready in it, until
+    /// [`Router::end_turn`] or the next tick of the coarse clock.
+    pub fn keep_turn(&mut self) {
+        let coarse = self.node.clock.coarse();
+        if self.turn_began == Some(coarse) {
+            self.stopwatch.restart(&*self.node.clock);
+        } else {
+            self.begin_turn(coarse);
+            self.turn_began = Some(coarse);
+        }
+    }
+
     /// Begins a turn of the loop: takes the time and the settings.
     pub fn turn(&mut self) {
-        self.now = Now::of(&*self.node.clock);
+        self.turn_began = None;
+        self.begin_turn(self.node.clock.coarse());
+    }
+
+    fn begin_turn(&mut self, coarse: u64) {
+        self.now = self.ticker.now(&*self.node.clock, coarse);
+        self.reload();
+        self.stopwatch = Stopwatch::start(self.settings.timed_from(), &*self.node.clock);
+    }
+
+    /// All that was ready in this turn was run. Returns whether it may be confirmed: whether the node still has the
+    /// right to serve.
+    pub fn end_turn(&mut self) -> bool {
+        let (node, began) = (&self.node, self.turn_began.take());
+        // A clock that is read for less says that the turn was short, and then it is sure without asking the exact one.
+        let is_sure = began == Some(node.clock.coarse()) && node.lease.confirms(self.now.boot + COARSE_TICK);
+        is_sure || node.lease.confirms(node.clock.boot())
+    }
+
+    /// Takes over settings that a command may have changed.
+    pub fn reload(&mut self) {
         self.settings = self.node.config.load();
         self.pause = self.node.clients.pause(self.now.boot);
-        self.stopwatch = Stopwatch::start(self.settings.timed_from(), &*self.node.clock);
     }
 
     /// Notes how long a command took, in nanoseconds, where LATENCY is to tell of it.
@@ -422,10 +473,18 @@ impl Router {
     /// Adds what was counted here to the counters of the node, which all loops share: some times a second, and before
     /// this loop tells them.
     pub fn publish(&mut self) {
+        let stats = &self.node.stats;
         let (hits, misses) = self.lookups.take();
-        if hits + misses > 0 {
-            self.node.stats.hits.add(hits);
-            self.node.stats.misses.add(misses);
+        let Counted { commands, bytes_in, bytes_out } = std::mem::take(&mut self.counted);
+        let counters = [
+            (&stats.hits, hits),
+            (&stats.misses, misses),
+            (&stats.commands, commands),
+            (&stats.bytes_in, bytes_in),
+            (&stats.bytes_out, bytes_out),
+        ];
+        for (counter, count) in counters.into_iter().filter(|(_, count)| *count > 0) {
+            counter.add(count);
         }
         if !self.tracked.is_empty() {
             self.node.latency.count(self.tracked.drain(..));
@@ -491,8 +550,13 @@ impl Router {
 
     /// The keys of a command, hashed.
     pub fn keys<'a>(&self, command: &Command, args: Args<'a>) -> Keys<'a> {
-        let indices = command.keys.iter().flat_map(|spec| spec.indices(args));
-        indices.map(|index| Key::new(args.at(index), self.node.store.hash_seed)).collect()
+        let key = |index| Key::new(args.at(index), self.node.store.hash_seed);
+        if let [spec] = command.keys
+            && let Some(index) = spec.only()
+        {
+            return smallvec![key(index)];
+        }
+        command.keys.iter().flat_map(|spec| spec.indices(args)).map(key).collect()
     }
 
     /// Where a request with these keys is to go, if nothing of its connection is in its way.

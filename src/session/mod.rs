@@ -7,11 +7,11 @@
 mod output;
 #[cfg(test)]
 mod tests;
+mod writes;
 
-use ringfort_cluster::{Offset, ShardId};
 use ringfort_protocol::{Args, Parsed, Parser, Resp, Span, reply};
 
-pub use self::output::Output;
+pub use self::{output::Output, writes::Writes};
 use crate::{
     clients::{Client, Door, Pause, Replies},
     commandlog::{Entry, Kind, kept},
@@ -19,7 +19,7 @@ use crate::{
         self, Command, CommandError, Flags, Run,
         session::{SessionCx, SessionHandler},
     },
-    routing::{Completion, ConnKey, Executed, Hole, Origin, Place, Request, Router, WaitFor, Written},
+    routing::{Completion, ConnKey, Executed, Hole, Origin, Place, Request, Router, WaitFor},
 };
 
 /// Replies that a connection may be owed before its next request is read.
@@ -27,9 +27,6 @@ pub const HOLES_LIMIT: usize = 4096;
 
 /// Bytes that a connection may be owed before its next request is read.
 pub const OUTPUT_LIMIT: usize = 64 << 20;
-
-/// Epochs of one shard of which a connection remembers how far it wrote, until it asks by WAIT.
-const EPOCHS_LIMIT: usize = 4;
 
 /// Commands that need the replies of all earlier ones first: WAIT, to know how far they wrote, and those that change
 /// all shards, to which they may be on their way.
@@ -42,8 +39,8 @@ pub struct Session {
     pub client: Client,
     /// What it is to be sent.
     pub output: Output,
-    /// How far its writes reached in the logs of their shards, in each epoch: what WAIT waits for. In order.
-    pub written: Written,
+    /// How far its writes reached: what WAIT waits for.
+    pub writes: Writes,
     key: ConnKey,
     /// The reply that the next command waits for.
     blocked_on: Option<Hole>,
@@ -53,6 +50,8 @@ pub struct Session {
     spans: Vec<Span>,
     /// The next command waits for the end of CLIENT PAUSE.
     paused: bool,
+    /// The command whose name it used last: most are followed by another one like them.
+    recent: Option<&'static Command>,
     /// What it ran last, and what it has told others that it did.
     last: Option<&'static Command>,
     told: Option<&'static Command>,
@@ -65,12 +64,13 @@ impl Session {
             client,
             key,
             output: Output::default(),
-            written: Written::new(),
+            writes: Writes::default(),
             blocked_on: None,
             postponed: false,
             parser: Parser::new(),
             spans: Vec::new(),
             paused: false,
+            recent: None,
             last: None,
             told: None,
         }
@@ -155,7 +155,7 @@ impl Session {
             self.blocked_on = None;
             self.client.shared.set_blocked(false);
         }
-        self.note_written(written);
+        self.writes.note(written);
         if let Some(asked) = asked {
             self.note(Kind::LargeReply, reply.len() as u64, asked.clone(), router);
         }
@@ -180,7 +180,7 @@ impl Session {
             router.paused.push(self.key);
             return false;
         }
-        router.node.stats.commands.add(1);
+        router.counted.commands += 1;
         self.client.replies = match self.client.replies {
             Replies::SkipNext => Replies::Skip,
             Replies::Skip => Replies::On,
@@ -262,7 +262,8 @@ impl Session {
 
     /// Finds the command and decides whether this client may run it now.
     fn check(&mut self, args: Args<'_>) -> Result<&'static Command, CommandError> {
-        let command = commands::resolve(args)?;
+        self.recent = commands::find_again(args.at(0), self.recent);
+        let command = commands::resolve_named(self.recent, args)?;
         if !self.client.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::other("NOAUTH Authentication required."));
         }
@@ -279,8 +280,8 @@ impl Session {
                 Ok(what) => {
                     let hole = self.output.leave_hole(discard);
                     self.blocked_on = Some(hole);
-                    router.wait(Origin::Client { conn: self.key, hole }, what, &self.written);
-                    self.forget_older_epochs();
+                    router.wait(Origin::Client { conn: self.key, hole }, what, self.writes.all());
+                    self.writes.forget_older_epochs();
                 }
             }
             return;
@@ -316,7 +317,7 @@ impl Session {
         if place == Place::Here {
             let out = self.output.tail();
             match router.execute(&request, &keys, None, out) {
-                Executed::Done(written) => return self.note_written(&written),
+                Executed::Done(written) => return self.writes.note(&written),
                 Executed::NotServing => place = Place::Wait,
                 Executed::Waits => {}
             }
@@ -346,8 +347,8 @@ impl Session {
             out.error(&error);
             router.node.stats.errors.add(1);
         }
-        // What it may have set is in force for the client's next command.
-        router.settings = router.node.config.load();
+        // What it may have set is in force for the next command.
+        router.reload();
         self.speak();
         if let Some(later) = later {
             let hole = self.output.leave_hole(discard);
@@ -362,36 +363,6 @@ impl Session {
         if self.output.ready().resp != chosen {
             self.output.speak(chosen);
         }
-    }
-
-    fn note_written(&mut self, written: &Written) {
-        for (shard, epoch, offset) in written {
-            let place = self.written.binary_search_by_key(&(*shard, *epoch), |known| (known.0, known.1));
-            match place {
-                Ok(index) => self.written[index].2 = self.written[index].2.max(*offset),
-                Err(index) => {
-                    self.written.insert(index, (*shard, *epoch, *offset));
-                    self.bound_epochs(*shard);
-                }
-            }
-        }
-    }
-
-    /// Of the oldest epochs of a shard whose writes nobody asked for in time, remembers only that they count as lost.
-    fn bound_epochs(&mut self, shard: ShardId) {
-        let first = self.written.partition_point(|known| known.0 < shard);
-        let end = self.written.partition_point(|known| known.0 <= shard);
-        if end - first > EPOCHS_LIMIT {
-            self.written.remove(first);
-            self.written[first].2 = Offset(u64::MAX);
-        }
-    }
-
-    /// Forgets what was written in epochs before the newest of each shard: the client is being told what became of it.
-    fn forget_older_epochs(&mut self) {
-        let newest: Written =
-            self.written.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::last).copied().collect();
-        self.written = newest;
     }
 }
 

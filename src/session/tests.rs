@@ -2,15 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ringfort_cluster::Epoch;
-
 use super::*;
 use crate::{
     clients::Door,
     config::{Allowed, Settings},
     latency::Event,
     node::{Node, testing},
-    routing::Parking,
+    routing::{Parking, Written},
 };
 
 struct Bench {
@@ -46,6 +44,7 @@ fn a_pause_of_writes_lets_reads_pass_and_keeps_the_rest() {
     assert_eq!(sent, "$-1 -ERR wrong number of arguments for 'set' command ");
     assert!(!bench.session.may_go_on());
     assert_eq!(bench.router.paused, [1]);
+    bench.router.publish();
     assert_eq!(node.stats.commands.get(), 2);
     node.clients.unpause();
     bench.router.turn();
@@ -164,29 +163,6 @@ fn replies_are_silenced_as_asked() {
     let sent = bench.receive("CLIENT REPLY OFF\r\nPING\r\nGET k\r\nCLIENT REPLY ON\r\nPING\r\n").1;
     assert_eq!(sent, "+OK +PONG ");
     assert_eq!(bench.receive("CLIENT REPLY SKIP\r\nGET k\r\nPING\r\n").1, "+PONG ");
-}
-
-#[test]
-fn what_was_written_in_an_older_epoch_is_remembered_until_wait_has_asked_for_it() {
-    let node = Arc::new(testing::node());
-    let mut bench = Bench::new(&node);
-    let position = |shard, epoch, offset| (ShardId(shard), Epoch(epoch), Offset(offset));
-    let write = |session: &mut Session, shard, epoch, offset| {
-        session.note_written(&Written::from_slice(&[position(shard, epoch, offset)]));
-    };
-    let session = &mut bench.session;
-    for (shard, epoch, offset) in [(1, 2, 90), (1, 1, 100), (1, 2, 80), (0, 1, 7)] {
-        write(session, shard, epoch, offset);
-    }
-    assert_eq!(session.written.as_slice(), [position(0, 1, 7), position(1, 1, 100), position(1, 2, 90)]);
-    bench.receive("WAIT 0 1\r\n");
-    let session = &mut bench.session;
-    assert_eq!(session.written.as_slice(), [position(0, 1, 7), position(1, 2, 90)]);
-    for epoch in 3..=6 {
-        write(session, 1, epoch, 200);
-    }
-    assert_eq!(session.written[1], position(1, 3, u64::MAX), "what was forgotten counts as lost");
-    assert_eq!(session.written.len(), 1 + EPOCHS_LIMIT);
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl Core {
         }
     }
 
+    /// Whether there is anything for [`Core::take_changed`].
+    pub fn has_changed(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.changed.is_empty())
+    }
+
     /// The keys that somebody waits for, and that have changed since this was last asked.
     pub fn take_changed(&mut self) -> Vec<ChangedKey> {
         let Some(waiting) = &mut self.waiting else { return Vec::new() };
