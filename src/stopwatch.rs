@@ -48,38 +48,23 @@ impl Stopwatch {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::Ordering;
 
     use super::*;
-
-    struct Hands(AtomicU64);
-
-    impl Clock for Hands {
-        fn boot(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-
-        fn coarse(&self) -> u64 {
-            self.boot() / COARSE_TICK * COARSE_TICK
-        }
-
-        fn wall_ms(&self) -> u64 {
-            0
-        }
-    }
+    use crate::node::testing::Hands;
 
     #[test]
     fn a_lap_is_told_from_the_threshold_on() {
-        let clock = Hands(AtomicU64::new(5_000));
+        let clock = Hands { boot: 5_000.into() };
         let mut exact = Stopwatch::start(Some(100_000), &clock);
-        clock.0.store(5_000 + 99_000, Ordering::Relaxed);
+        clock.boot.store(5_000 + 99_000, Ordering::Relaxed);
         assert_eq!(exact.lap(&clock), None);
-        clock.0.store(5_000 + 199_000, Ordering::Relaxed);
+        clock.boot.store(5_000 + 199_000, Ordering::Relaxed);
         assert_eq!(exact.lap(&clock), Some(100_000));
         assert_eq!(Stopwatch::start(Some(0), &clock).lap(&clock), Some(0));
         assert_eq!(Stopwatch::start(None, &clock).lap(&clock), None);
         let mut coarse = Stopwatch::start(Some(COARSE_TICK), &clock);
-        clock.0.store(2 * COARSE_TICK + 1, Ordering::Relaxed);
+        clock.boot.store(2 * COARSE_TICK + 1, Ordering::Relaxed);
         assert_eq!(coarse.lap(&clock), Some(2 * COARSE_TICK));
     }
 }

@@ -53,7 +53,7 @@ impl Clock for SystemClock {
 }
 
 /// An instant by both clocks: the time of one turn of an event loop.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// [`Clock::boot`].
     pub boot: u64,
@@ -86,5 +86,43 @@ impl Now {
     /// The time of this clock.
     pub fn of(clock: &dyn Clock) -> Self {
         Self { boot: clock.boot(), wall: clock.wall_ms() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Two clocks that are set by hand: since the start in nanoseconds, and the wall's in microseconds.
+    struct Hands(AtomicU64, AtomicU64);
+
+    impl Clock for Hands {
+        fn boot(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            self.wall_micros() / 1_000
+        }
+
+        fn wall_micros(&self) -> u64 {
+            self.1.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_is_told_to_the_millisecond_and_read_once_a_tick() {
+        let clock = Hands(AtomicU64::new(7_000_000), AtomicU64::new(1_000_900));
+        let mut ticker = Ticker::default();
+        let now = |boot, wall| Now { boot, wall };
+        assert_eq!(ticker.now(&clock, 4), now(7_000_000, 1_000));
+        clock.0.store(7_100_000, Ordering::Relaxed);
+        assert_eq!(ticker.now(&clock, 4), now(7_100_000, 1_001));
+        // Somebody sets the wall clock: from the next tick on.
+        clock.1.store(5_000_000, Ordering::Relaxed);
+        assert_eq!(ticker.now(&clock, 4), now(7_100_000, 1_001));
+        assert_eq!(ticker.now(&clock, 8), now(7_100_000, 5_000));
     }
 }

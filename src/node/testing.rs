@@ -22,7 +22,7 @@ use crate::{
         session::{Later, SessionCx},
     },
     config::Config,
-    env::{Clock, Now},
+    env::{Clock, Now, clock::COARSE_TICK},
     store::Store,
 };
 
@@ -39,6 +39,10 @@ pub(crate) struct Hands {
 impl Clock for Hands {
     fn boot(&self) -> u64 {
         self.boot.load(Ordering::Relaxed)
+    }
+
+    fn coarse(&self) -> u64 {
+        self.boot() / COARSE_TICK * COARSE_TICK
     }
 
     fn wall_ms(&self) -> u64 {

@@ -1,11 +1,15 @@
 //! A session with a router and no socket.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
     clients::Door,
     config::{Allowed, Settings},
+    env::clock::COARSE_TICK,
     latency::Event,
     node::{Node, testing},
     routing::{Parking, Written},
@@ -177,4 +181,47 @@ fn what_changes_all_shards_comes_after_all_that_came_before() {
     let mut known = AFTER_ALL;
     known.sort_unstable();
     assert_eq!(names, known);
+}
+
+#[test]
+fn what_was_run_in_a_turn_is_confirmed_while_the_lease_lasts() {
+    let clock = Arc::new(testing::Hands::default());
+    let node = Arc::new(Node { clock: clock.clone(), ..testing::node() });
+    let mut router = Bench::new(&node).router;
+    let at = |nanos: u64| clock.boot.store(nanos, Ordering::Relaxed);
+    let end = |router: &mut Router, until: u64, ends: u64| {
+        at(5 * COARSE_TICK);
+        node.lease.set(until);
+        router.keep_turn();
+        at(ends);
+        router.end_turn()
+    };
+    let began = 5 * COARSE_TICK;
+    // Short turns of a lease that lasts for long, and of one that is nearly over.
+    assert!(end(&mut router, began + 2 * COARSE_TICK, began + 10));
+    assert!(end(&mut router, began + 20, began + 10));
+    assert!(!end(&mut router, began + 20, began + 20));
+    // A long turn.
+    assert!(end(&mut router, began + 4 * COARSE_TICK, began + 3 * COARSE_TICK));
+    assert!(!end(&mut router, began + 2 * COARSE_TICK, began + 3 * COARSE_TICK));
+}
+
+#[test]
+fn connections_of_one_turn_see_one_time_until_the_coarse_clock_moves() {
+    let clock = Arc::new(testing::Hands::default());
+    let node = Arc::new(Node { clock: clock.clone(), ..testing::node() });
+    let mut router = Bench::new(&node).router;
+    let mut time_at = |nanos: u64| {
+        clock.boot.store(nanos, Ordering::Relaxed);
+        router.keep_turn();
+        router.now.boot
+    };
+    assert_eq!(time_at(COARSE_TICK + 1), COARSE_TICK + 1);
+    assert_eq!(time_at(COARSE_TICK + 2), COARSE_TICK + 1);
+    assert_eq!(time_at(2 * COARSE_TICK), 2 * COARSE_TICK);
+    assert_eq!(time_at(2 * COARSE_TICK + 3), 2 * COARSE_TICK);
+    router.end_turn();
+    clock.boot.store(2 * COARSE_TICK + 4, Ordering::Relaxed);
+    router.keep_turn();
+    assert_eq!(router.now.boot, 2 * COARSE_TICK + 4);
 }
