@@ -15,7 +15,7 @@
 //! | `true`, `false` | boolean | 1, 0 |
 //! | `(123` | big number | bulk string |
 //! | `=txt:"a"` | verbatim string | bulk string |
-//! | `<int>`, `<int 1..9>`, `<bulk>`, `<bulk "a*">`, `<verbatim>`, `<any>` | any such reply, bounds included | |
+//! | `<int>`, `<int 1..9>`, `<bulk>`, `<bulk "a*">`, `<simple "a*">`, `<verbatim>`, `<any>` | any such reply, bounds included | |
 //!
 //! At the top level a simple string or an error runs to the end of its line; inside others, or where spaces at its
 //! ends matter, it is quoted: `+"two words"`. A reply may go over several lines while a bracket is open.
@@ -32,6 +32,8 @@ const WIDTH: usize = 120;
 pub(crate) enum Pattern {
     Anything,
     Integer(i64, i64),
+    /// A simple string that the glob matches; only `*` is special.
+    Simple(Vec<u8>),
     /// A bulk string that the glob matches; only `*` is special.
     Bulk(Vec<u8>),
     /// The same for the text of a verbatim string, which is a bulk string in RESP2.
@@ -43,7 +45,9 @@ impl Pattern {
         match (self, reply) {
             (Self::Anything, _) => true,
             (Self::Integer(low, high), Reply::Integer(n)) => (low..=high).contains(&n),
-            (Self::Bulk(glob), Reply::Bulk(text)) => glob_matches(glob, text),
+            (Self::Simple(glob), Reply::Simple(text)) | (Self::Bulk(glob), Reply::Bulk(text)) => {
+                glob_matches(glob, text)
+            }
             (Self::Verbatim(glob), Reply::Verbatim(text)) => {
                 text.strip_prefix(b"txt:").is_some_and(|text| glob_matches(glob, text))
             }
@@ -104,6 +108,7 @@ fn write_nested(out: &mut String, reply: &Reply, indent: usize) {
         Reply::Any(Pattern::Anything) => return out.push_str("<any>"),
         Reply::Any(Pattern::Integer(i64::MIN, i64::MAX)) => return out.push_str("<int>"),
         Reply::Any(Pattern::Integer(low, high)) => return out.push_str(&format!("<int {low}..{high}>")),
+        Reply::Any(Pattern::Simple(glob)) => return write_glob(out, "simple", glob),
         Reply::Any(Pattern::Bulk(glob)) => return write_glob(out, "bulk", glob),
         Reply::Any(Pattern::Verbatim(glob)) => return write_glob(out, "verbatim", glob),
         Reply::Array(parts) => ("[", "]", nested(parts, indent)),
@@ -333,6 +338,8 @@ impl<'a> Reader<'a> {
                 let (low, high) = bounds.ok_or_else(|| format!("not a range: {range}"))?;
                 Pattern::Integer(low, high)
             }
+            ("simple", "") => Pattern::Simple(b"*".to_vec()),
+            ("simple", glob) => Pattern::Simple(Reader { rest: glob }.quoted()?),
             ("bulk", "") => Pattern::Bulk(b"*".to_vec()),
             ("bulk", glob) => Pattern::Bulk(Reader { rest: glob }.quoted()?),
             ("verbatim", "") => Pattern::Verbatim(b"*".to_vec()),
