@@ -680,7 +680,7 @@ impl Router {
     ) {
         match place {
             Place::Wait => self.hold(origin, request.to_owned(), keys, stay),
-            Place::Peer(peer) if request.door == Door::Cluster => self.answer_moved(origin, keys, peer),
+            Place::Peer(peer) if request.door == Door::Cluster => self.fail(origin, &self.moved(keys, peer)),
             Place::Peer(peer) if self.peers[usize::from(peer)].connected => {
                 self.send(origin, request, keys, peer, stay);
             }
@@ -697,17 +697,17 @@ impl Router {
         }
     }
 
-    fn answer_moved(&mut self, origin: Origin, keys: &[Key<'_>], peer: PeerIndex) {
+    /// Tells a client of the cluster port which peer owns these keys.
+    pub fn moved(&self, keys: &[Key<'_>], peer: PeerIndex) -> CommandError {
         let owner = self.peers[usize::from(peer)].node;
         let slot = keys.first().map_or(0, |key| key.slot);
-        let error = match self.topology.nodes.get(&owner) {
+        match self.topology.nodes.get(&owner) {
             Some(node) => {
                 let address = &node.info.address;
                 CommandError::made(format!("MOVED {slot} {}:{}", address.host, address.cluster_port))
             }
             None => CommandError::other("CLUSTERDOWN The owner of the slot has just been removed; try again"),
-        };
-        self.fail(origin, &error);
+        }
     }
 
     fn send(

@@ -314,6 +314,11 @@ impl Session {
             place => place,
         };
         let mut place = if router.must_queue(self.key, &request, &keys, place) { Place::Wait } else { place };
+        if let (Door::Cluster, Place::Peer(owner)) = (self.client.door, place) {
+            let moved = router.moved(&keys, owner);
+            router.node.stats.errors.add(1);
+            return self.output.tail().error(&moved);
+        }
         if place == Place::Here {
             let out = self.output.tail();
             match router.execute(&request, &keys, None, out) {
