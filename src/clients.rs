@@ -1,5 +1,7 @@
 //! Connections of clients: what the server knows of each, and the list of all.
 
+pub mod monitor;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -12,6 +14,8 @@ use std::{
 use ringfort_protocol::Resp;
 
 use crate::signal::Signal;
+
+use self::monitor::{Monitor, Monitors};
 
 /// Which port a client came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub struct Client {
     pub authenticated: bool,
     /// Whether it has chosen RESP3 by HELLO.
     pub resp3: bool,
+    /// It watches what others run: MONITOR.
+    pub monitor: Option<Arc<Monitor>>,
     /// What becomes of replies.
     pub replies: Replies,
     /// Its reads leave no mark on keys: CLIENT NO-TOUCH.
@@ -81,6 +87,7 @@ impl Client {
             db: 0,
             authenticated,
             resp3: false,
+            monitor: None,
             replies: Replies::On,
             no_touch: false,
             readonly: false,
@@ -126,6 +133,8 @@ pub struct Shared {
     pub resp: AtomicU8,
     /// It is exempt from being closed for memory: CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
+    /// It watches what others run: MONITOR.
+    pub watches: AtomicBool,
     /// Whether its command waits for data, and whether somebody has ended that: one of the constants below.
     blocked: AtomicU8,
     /// Somebody wants it closed.
@@ -225,11 +234,21 @@ pub enum Pause {
 #[derive(Debug, Default)]
 pub struct Clients {
     next: AtomicU64,
+    each_turn: EachTurn,
+    all: Mutex<BTreeMap<u64, Arc<Shared>>>,
+    monitors: Monitors,
+}
+
+/// What event loops look at in each turn: in one line of the cache, which is hardly ever written to.
+#[derive(Debug, Default)]
+#[repr(align(16))]
+struct EachTurn {
     /// Until when clients are paused, by `Clock::boot`.
     paused_until: AtomicU64,
     /// Whether only writes are.
     pauses_writes: AtomicBool,
-    all: Mutex<BTreeMap<u64, Arc<Shared>>>,
+    /// Whether somebody watches what is run.
+    watched: AtomicBool,
 }
 
 impl Clients {
@@ -258,6 +277,7 @@ impl Clients {
             db: AtomicU8::new(0),
             resp: AtomicU8::new(2),
             no_evict: AtomicBool::new(false),
+            watches: AtomicBool::new(false),
             blocked: AtomicU8::new(FREE),
             killed: AtomicBool::new(false),
             signal: Signal::default(),
@@ -269,7 +289,10 @@ impl Clients {
 
     /// Strikes a connection that has ended off the list.
     pub fn leave(&self, id: u64) {
-        self.lock().remove(&id);
+        let left = self.lock().remove(&id);
+        if let Some(client) = left.filter(|client| client.watches.load(Ordering::Relaxed)) {
+            self.unwatch(&client);
+        }
     }
 
     /// All connections, the oldest first.
@@ -299,9 +322,9 @@ impl Clients {
 
     /// Which commands wait at this instant.
     pub fn pause(&self, now: u64) -> Pause {
-        if now >= self.paused_until.load(Ordering::Acquire) {
+        if now >= self.each_turn.paused_until.load(Ordering::Acquire) {
             Pause::Nothing
-        } else if self.pauses_writes.load(Ordering::Relaxed) {
+        } else if self.each_turn.pauses_writes.load(Ordering::Relaxed) {
             Pause::Writes
         } else {
             Pause::All
@@ -314,13 +337,33 @@ impl Clients {
         let _one_at_a_time = self.lock();
         let in_force = self.pause(now);
         let writes = what == Pause::Writes && in_force != Pause::All;
-        self.pauses_writes.store(writes, Ordering::Relaxed);
-        self.paused_until.fetch_max(until, Ordering::Release);
+        self.each_turn.pauses_writes.store(writes, Ordering::Relaxed);
+        self.each_turn.paused_until.fetch_max(until, Ordering::Release);
     }
 
     /// Ends a pause.
     pub fn unpause(&self) {
-        self.paused_until.store(0, Ordering::Release);
+        self.each_turn.paused_until.store(0, Ordering::Release);
+    }
+
+    /// Whether any client watches what others run.
+    pub fn are_watched(&self) -> bool {
+        self.each_turn.watched.load(Ordering::Relaxed)
+    }
+
+    /// Lets a client watch what others run from now on.
+    pub fn watch(&self, client: &Arc<Shared>) -> Arc<Monitor> {
+        self.monitors.add(client, &self.each_turn.watched)
+    }
+
+    /// A client watches no more. What it was not sent yet is forgotten.
+    pub fn unwatch(&self, client: &Shared) {
+        self.monitors.remove(client, &self.each_turn.watched);
+    }
+
+    /// Shows all who watch what was run: a [line](monitor::line). `None`: one that is too long to be shown.
+    pub fn show(&self, line: Option<&[u8]>) {
+        self.monitors.show(line);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Shared>>> {

@@ -139,12 +139,13 @@ fn line(client: &Shared, now: u64) -> String {
     let seconds = |since: u64| now.saturating_sub(since) / 1_000_000_000;
     let input = client.input.load(Ordering::Relaxed);
     let output = client.output.load(Ordering::Relaxed);
-    let flags = match (client.is_blocked(), client.no_evict.load(Ordering::Relaxed)) {
-        (true, true) => "be",
-        (true, false) => "b",
-        (false, true) => "e",
-        (false, false) => "N",
-    };
+    let marks = [
+        ('O', client.watches.load(Ordering::Relaxed)),
+        ('b', client.is_blocked()),
+        ('e', client.no_evict.load(Ordering::Relaxed)),
+    ];
+    let flags: String = marks.iter().filter(|mark| mark.1).map(|mark| mark.0).collect();
+    let flags = if flags.is_empty() { "N" } else { &flags };
     format!(
         "id={id} addr={peer} laddr={local} fd={fd} name={name} age={age} idle={idle} flags={flags} db={db} sub=0 \
          psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \

@@ -233,6 +233,9 @@ fn reset(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     client.replies = Replies::On;
     client.no_touch = false;
     client.readonly = false;
+    if client.monitor.take().is_some() {
+        cx.node.clients.unwatch(&client.shared);
+    }
     client.authenticated = cx.node.config.load().requirepass.is_empty();
     client.shared.texts().name.clear();
     cx.out.resp = Resp::V2;

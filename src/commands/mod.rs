@@ -37,6 +37,7 @@ mod latency;
 mod lists;
 mod lolwut;
 mod memory;
+pub mod monitor;
 mod operate;
 pub mod parse;
 mod random;
@@ -513,6 +514,7 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
         commandlog::COMMANDS,
         latency::COMMANDS,
         memory::COMMANDS,
+        monitor::COMMANDS,
         debug::COMMANDS,
         acl::COMMANDS,
         snapshots::COMMANDS,

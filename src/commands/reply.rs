@@ -80,6 +80,11 @@ impl Reply {
         self.bytes.len().saturating_sub(mark.0) + large
     }
 
+    /// The same bytes, without the large values.
+    pub fn since(&self, mark: Mark) -> &[u8] {
+        self.bytes.get(mark.0..).unwrap_or_default()
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

@@ -6,25 +6,25 @@ use super::{Command, full_name, parse::is};
 const REDACTED: &[u8] = b"(redacted)";
 
 /// Puts a word in place of every password among the arguments of a command.
-pub fn redact(command: &'static Command, args: &mut [Vec<u8>]) {
+pub fn redact<A: AsRef<[u8]> + From<Vec<u8>>>(command: &'static Command, args: &mut [A]) {
     let secrets = match full_name(command) {
         "auth" => 1..args.len(),
         // Whatever follows the word, even as a name, rather too much than too little.
-        "hello" => match args.iter().position(|arg| is(arg, "auth")) {
+        "hello" => match args.iter().position(|arg| is(arg.as_ref(), "auth")) {
             Some(auth) => auth + 1..args.len(),
             None => return,
         },
         "config|set" => {
             for pair in args.get_mut(2..).unwrap_or_default().chunks_exact_mut(2) {
-                if is(&pair[0], "requirepass") {
-                    pair[1] = REDACTED.to_vec();
+                if is(pair[0].as_ref(), "requirepass") {
+                    pair[1] = REDACTED.to_vec().into();
                 }
             }
             return;
         }
         _ => return,
     };
-    args[secrets].iter_mut().for_each(|secret| *secret = REDACTED.to_vec());
+    args[secrets].iter_mut().for_each(|secret| *secret = REDACTED.to_vec().into());
 }
 
 #[cfg(test)]

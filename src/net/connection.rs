@@ -149,6 +149,9 @@ impl Connection {
         }
         let mut unsent = self.unsent.borrow_mut();
         let owed = !unsent.is_empty();
+        if !owed {
+            session.show_lines();
+        }
         if unsent.is_empty() && session.output.ready().shared.is_empty() {
             let reply = session.output.take_ready();
             if let Some(rest) = self.send(reply.bytes.as_slice(), bytes_out) {
@@ -263,6 +266,11 @@ impl Connection {
         self.shared.signal.poll(cx).map(|()| Event::Signal)
     }
 
+    /// Whether its client watches what others run: then there may be more to send than was owed so far.
+    fn watches(&self) -> bool {
+        self.session.borrow().client.monitor.is_some()
+    }
+
     fn wants_input(&self) -> bool {
         let session = self.session.borrow();
         (session.may_go_on() || session.waits_for_data()) && self.unsent_bytes() < UNSENT_LIMIT
@@ -339,6 +347,9 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<Connection>, mut rea
                 }
                 if let Some(how) = this.shared.ended() {
                     of.with_router(|router| router.unblock(this.key, how));
+                }
+                if this.watches() {
+                    of.owe_client(this);
                 }
             }
             Event::Read(_) | Event::Writable(_) => break,

@@ -284,6 +284,8 @@ pub struct Router {
     pub pause: Pause,
     /// Measures the commands of this turn.
     pub stopwatch: Stopwatch,
+    /// Whether somebody watches what is run in this turn: then each command is measured.
+    pub watched: bool,
     ticker: Ticker,
     /// What the coarse clock showed when the turn began that [`Router::keep_turn`] may go on with.
     turn_began: Option<u64>,
@@ -363,6 +365,7 @@ impl Router {
             paused: Vec::new(),
             pause: Pause::Nothing,
             stopwatch: Stopwatch::default(),
+            watched: false,
             ticker: Ticker::default(),
             turn_began: None,
             peers: Vec::new(),
@@ -422,7 +425,7 @@ impl Router {
     fn begin_turn(&mut self, coarse: u64) {
         self.now = self.ticker.now(&*self.node.clock, coarse);
         self.reload();
-        self.stopwatch = Stopwatch::start(self.settings.timed_from(), &*self.node.clock);
+        self.measure();
     }
 
     /// All that was ready in this turn was run. Returns whether it may be confirmed: whether the node still has the
@@ -438,6 +441,13 @@ impl Router {
     pub fn reload(&mut self) {
         self.settings = self.node.config.load();
         self.pause = self.node.clients.pause(self.now.boot);
+    }
+
+    /// Measures the commands from now on of which somebody wants to know.
+    pub fn measure(&mut self) {
+        self.watched = self.node.clients.are_watched();
+        let threshold = if self.watched { Some(0) } else { self.settings.timed_from() };
+        self.stopwatch = Stopwatch::start(threshold, &*self.node.clock);
     }
 
     /// Notes how long a command took, in nanoseconds, where LATENCY is to tell of it.

@@ -19,7 +19,7 @@ use ringfort_protocol::encode_command;
 
 use super::{Parking, Router, frame};
 use crate::{
-    clients::{Client, Clients, Door, Replies, Unblock},
+    clients::{Client, Clients, Door, Unblock},
     commandlog::Kind,
     commands::digest::digest,
     config::Config,
@@ -126,17 +126,7 @@ impl Cluster {
             node.lease.set(u64::MAX);
             roles::adopt(&node, &agreed);
             let any = "127.0.0.1:1".parse().unwrap();
-            let client = Client {
-                shared: node.clients.enter(any, any, 0, 0, 9).unwrap(),
-                door: Door::Client,
-                db: 0,
-                authenticated: true,
-                resp3: false,
-                replies: Replies::On,
-                no_touch: false,
-                readonly: false,
-                closing: false,
-            };
+            let client = Client::new(node.clients.enter(any, any, 0, 0, 9).unwrap(), Door::Client, true);
             sessions.push(Session::new(client, index as u64 + 1));
             routers.push(Router::new(Arc::new(node), Arc::new(Parking::new(1)), 0, index as u64));
         }

@@ -17,6 +17,7 @@ use crate::{
     commandlog::{Entry, Kind, kept},
     commands::{
         self, Command, CommandError, Flags, Run,
+        reply::Mark,
         session::{SessionCx, SessionHandler},
     },
     routing::{Completion, ConnKey, Executed, Hole, Origin, Place, Request, Router, WaitFor},
@@ -28,9 +29,12 @@ pub const HOLES_LIMIT: usize = 4096;
 /// Bytes that a connection may be owed before its next request is read.
 pub const OUTPUT_LIMIT: usize = 64 << 20;
 
-/// Commands that need the replies of all earlier ones first: WAIT, to know how far they wrote, and those that change
-/// all shards, to which they may be on their way.
-const AFTER_ALL: [&[u8]; 4] = [b"wait", b"flushall", b"flushdb", b"swapdb"];
+/// Commands that need the replies of all earlier ones first: WAIT, to know how far they wrote; those that change all
+/// shards, to which they may be on their way; and MONITOR, whose lines wait for no reply.
+const AFTER_ALL: [&[u8]; 5] = [b"wait", b"flushall", b"flushdb", b"swapdb", b"monitor"];
+
+/// Codes of errors that say that a command was not run at all.
+const REFUSALS: [&[u8]; 3] = [b"-CROSSSLOT ", b"-MOVED ", b"-OOM "];
 
 /// A connection.
 #[derive(Debug)]
@@ -80,6 +84,8 @@ impl Session {
     /// many bytes were used; the rest must be given again with more behind it.
     pub fn receive(&mut self, input: &[u8], router: &mut Router) -> usize {
         let mut used = 0;
+        // What was run before comes before the replies to what is run now.
+        self.show_lines();
         let mut spans = std::mem::take(&mut self.spans);
         while used < input.len() && self.may_go_on() {
             let mut limits = router.settings.protocol;
@@ -144,7 +150,16 @@ impl Session {
 
     /// Whether it neither works nor waits for anything: then it may be closed for being silent.
     pub fn is_idle(&self) -> bool {
-        self.output.holes() == 0 && !self.paused
+        self.output.holes() == 0 && !self.paused && self.client.monitor.is_none()
+    }
+
+    /// Passes on what its client watches, if it does.
+    pub fn show_lines(&mut self) {
+        let Some(monitor) = &self.client.monitor else { return };
+        let lines = monitor.take();
+        if self.client.replies != Replies::Off && !self.client.closing {
+            self.output.interject(&lines);
+        }
     }
 
     /// A reply from elsewhere is there.
@@ -200,6 +215,9 @@ impl Session {
                     || router.settings.stands_out(Kind::LargeReply, reply)
                 {
                     self.look_closer(command, args, nanos, request, reply, router);
+                    if router.watched && !self.was_refused(mark) {
+                        self.show(command, args, router);
+                    }
                 }
             }
             Err(error) => {
@@ -253,6 +271,20 @@ impl Session {
         }
     }
 
+    /// Whether what it was answered since `mark` says that its command was not run.
+    fn was_refused(&self, mark: Mark) -> bool {
+        let reply = self.output.since(mark);
+        REFUSALS.iter().any(|code| reply.starts_with(code))
+    }
+
+    /// Shows a command to those who watch, and its own client at once if it is one of them.
+    fn show(&mut self, command: &'static Command, args: Args<'_>, router: &Router) {
+        commands::monitor::show(&router.node, &self.client, command, args);
+        if !matches!(self.client.replies, Replies::Off | Replies::Skip) {
+            self.show_lines();
+        }
+    }
+
     fn note(&self, kind: Kind, value: u64, args: Vec<Vec<u8>>, router: &Router) {
         let shared = &self.client.shared;
         let (time, peer, name) = (router.now.wall / 1_000, shared.peer, shared.texts().name.clone());
@@ -266,6 +298,9 @@ impl Session {
         let command = commands::resolve_named(self.recent, args)?;
         if !self.client.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::other("NOAUTH Authentication required."));
+        }
+        if self.client.monitor.is_some() && commands::monitor::is_denied(command) {
+            return Err(CommandError::other("ERR Replica can't interact with the keyspace"));
         }
         Ok(command)
     }
@@ -354,6 +389,9 @@ impl Session {
         }
         // What it may have set is in force for the next command.
         router.reload();
+        if self.client.monitor.is_some() {
+            router.measure();
+        }
         self.speak();
         if let Some(later) = later {
             let hole = self.output.leave_hole(discard);

@@ -56,6 +56,20 @@ impl Output {
         }
     }
 
+    /// The same bytes, without large values.
+    pub fn since(&self, mark: Mark) -> &[u8] {
+        match self.waiting.back() {
+            None => self.ready.since(mark),
+            Some(Part::Reply(reply)) => reply.since(mark),
+            Some(Part::Hole { .. }) => &[],
+        }
+    }
+
+    /// Puts what is no reply between replies. It waits for none that is still to come.
+    pub fn interject(&mut self, bytes: &[u8]) {
+        self.ready.bytes.extend_from_slice(bytes);
+    }
+
     /// Leaves a hole for one reply; with `discard`, nothing will be sent in its place.
     pub fn leave_hole(&mut self, discard: bool) -> Hole {
         if let Some(Part::Reply(reply)) = self.waiting.back() {
@@ -187,6 +201,19 @@ mod tests {
             assert_eq!((output.holes(), output.kept_bytes()), (0, 0));
             assert_eq!(sent(&mut output), "+first\r\n+second\r\n+more\r\n+third\r\n");
         }
+    }
+
+    #[test]
+    fn what_is_no_reply_does_not_wait_for_any() {
+        let mut output = Output::default();
+        output.tail().simple("a");
+        let hole = output.leave_hole(false);
+        output.tail().simple("c");
+        output.interject(b"+line\r\n");
+        assert_eq!(sent(&mut output), "+a\r\n+line\r\n");
+        output.fill(hole, b"+b\r\n");
+        output.interject(b"+line\r\n");
+        assert_eq!(sent(&mut output), "+b\r\n+c\r\n+line\r\n");
     }
 
     #[test]

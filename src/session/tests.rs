@@ -35,6 +35,20 @@ impl Bench {
         let sent = self.session.output.take_ready().into_bytes();
         (&input[used..], String::from_utf8_lossy(&sent).replace("\r\n", " "))
     }
+
+    /// What it is sent of what others have run.
+    fn watch(&mut self) -> String {
+        self.session.show_lines();
+        let sent = self.session.output.take_ready().into_bytes();
+        String::from_utf8_lossy(&sent).replace("\r\n", " ")
+    }
+
+    /// What a client of the node is sent that watches it and has just begun.
+    fn watching(node: &Arc<Node>) -> Self {
+        let mut bench = Self::new(node);
+        assert_eq!(bench.receive("MONITOR\r\n").1, "+OK ");
+        bench
+    }
 }
 
 #[test]
@@ -170,9 +184,10 @@ fn replies_are_silenced_as_asked() {
 }
 
 #[test]
-fn what_changes_all_shards_comes_after_all_that_came_before() {
+fn what_needs_all_earlier_replies_comes_after_them() {
     let is_late = |command: &&Command| {
         matches!(command.run, Run::Wait)
+            || command.name == "monitor"
             || matches!(command.run, Run::EachShard(_)) && command.flags.has(Flags::WRITE)
     };
     let mut names: Vec<&[u8]> =
@@ -224,4 +239,75 @@ fn connections_of_one_turn_see_one_time_until_the_coarse_clock_moves() {
     clock.boot.store(2 * COARSE_TICK + 4, Ordering::Relaxed);
     router.keep_turn();
     assert_eq!(router.now.boot, 2 * COARSE_TICK + 4);
+}
+
+/// The line of a command, as this test's clock and clients have it.
+fn line(db: u8, args: &str) -> String {
+    let args: Vec<String> = args.split(' ').map(|arg| format!("\"{arg}\"")).collect();
+    format!("+1700000000.000000 [{db} 127.0.0.1:9] {} ", args.join(" "))
+}
+
+#[test]
+fn who_watches_reads_what_it_runs_itself_between_its_replies() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    let sent = bench.receive("PING\r\nMONITOR\r\nPING\r\nMONITOR\r\nSELECT 3\r\nGET k\r\n").1;
+    let denied = "-ERR Replica can't interact with the keyspace ";
+    assert_eq!(sent, format!("+PONG +OK +PONG {}+OK {}{denied}", line(0, "PING"), line(3, "SELECT 3")));
+    assert!(bench.receive("CLIENT INFO\r\n").1.contains(" flags=O "));
+    assert!(!bench.session.is_idle(), "it waits for what others do");
+    assert_eq!(bench.receive("RESET\r\nPING\r\n").1, "+RESET +PONG ");
+    assert!(!node.clients.are_watched());
+    assert_eq!(bench.receive("GET k\r\n").1, "$-1 ");
+}
+
+#[test]
+fn others_are_shown_what_was_run_as_it_came_and_no_password() {
+    let node = Arc::new(testing::node());
+    let (mut watcher, mut other) = (Bench::watching(&node), Bench::new(&node));
+    other.router.turn();
+    other.receive(
+        "set k v\r\nGET k x\r\nNOSUCH\r\nCONFIG GET hz\r\nSLOWLOG LEN\r\nLPUSH k x\r\nAUTH me secret\r\n",
+    );
+    let shown = [line(0, "set k v"), line(0, "LPUSH k x"), line(0, "AUTH (redacted) (redacted)")];
+    assert_eq!(watcher.watch(), shown.concat());
+    node.config.change(&[("requirepass", "secret")]).unwrap();
+    other.session.client.authenticated = false;
+    other.receive("GET k\r\nHELLO 3 AUTH default secret\r\n");
+    assert_eq!(watcher.watch(), line(0, "HELLO 3 AUTH (redacted) (redacted)"));
+}
+
+#[test]
+fn nothing_is_shown_that_was_refused_for_where_its_keys_are_or_for_want_of_memory() {
+    let node = Arc::new(testing::node());
+    let mut other = Bench::new(&node);
+    other.receive("SET k v\r\n");
+    let mut watcher = Bench::watching(&node);
+    other.session.client.door = Door::Cluster;
+    other.router.turn();
+    assert!(other.receive("MGET a b\r\n").1.starts_with("-CROSSSLOT "));
+    node.config.change(&[("maxmemory", "1")]).unwrap();
+    other.router.turn();
+    assert!(other.receive("SET k v\r\n").1.starts_with("-OOM "));
+    other.receive("GET k\r\n");
+    assert_eq!(watcher.watch(), line(0, "GET k"));
+}
+
+#[test]
+fn who_takes_no_replies_is_shown_nothing() {
+    let node = Arc::new(testing::node());
+    let (mut watcher, mut other) = (Bench::watching(&node), Bench::new(&node));
+    other.router.turn();
+    watcher.receive("CLIENT REPLY OFF\r\n");
+    other.receive("GET k\r\n");
+    assert_eq!(watcher.receive("PING\r\n").1 + &watcher.watch(), "");
+    let on = line(0, "CLIENT REPLY ON");
+    assert_eq!(watcher.receive("CLIENT REPLY ON\r\n").1, format!("+OK {on}"));
+    // The line of what is not answered comes with the next.
+    let sent = watcher.receive("CLIENT REPLY SKIP\r\nPING\r\nPING x\r\n").1;
+    let lines = [line(0, "CLIENT REPLY SKIP"), line(0, "PING"), line(0, "PING x")];
+    assert_eq!(sent, format!("{}$1 x {}{}", lines[0], lines[1], lines[2]));
+    watcher.receive("QUIT\r\n");
+    other.receive("GET k\r\n");
+    assert_eq!(watcher.watch(), "", "what follows the last reply is not sent");
 }
