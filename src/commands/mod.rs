@@ -267,6 +267,8 @@ bits! {
         SKIP_MONITOR = 11, "skip_monitor";
         /// It is not put into the slow log.
         SKIP_SLOWLOG = 12, "skip_slowlog";
+        /// It is run as if ASKING had come before it.
+        ASKING = 13, "asking";
         /// It needs a small and bounded time.
         FAST = 14, "fast";
         /// It is allowed before authentication.

@@ -49,6 +49,15 @@ pub(super) const RESTORE: Command = Command {
     ..DUMP
 };
 
+/// What nodes of Redis send each other while they move a slot.
+pub(super) const RESTORE_ASKING: Command = Command {
+    name: "restore-asking",
+    summary: "Does what RESTORE does: no slot is ever moved key by key, so no client is told ASK",
+    since: "3.0.0",
+    flags: RESTORE.flags.and(Flags::ASKING),
+    ..RESTORE
+};
+
 /// What RESTORE is told behind the payload.
 #[derive(Default)]
 struct Options {

@@ -9,7 +9,7 @@
 //! | [`clusterscan`] | CLUSTERSCAN |
 //! | [`databases`] | KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB |
 //! | [`object`] | OBJECT |
-//! | [`dump`] | DUMP, RESTORE |
+//! | [`dump`] | DUMP, RESTORE, RESTORE-ASKING |
 //! | [`sort`] | SORT and SORT_RO, with the [patterns](pattern) by which they find further keys |
 //! | [`awaited`] | what commands that wait are made of between nodes |
 //! | [`carry`] | what RENAME and COPY are made of between nodes, with the [prints](mod@print) that tell values apart |
@@ -62,6 +62,7 @@ pub(super) const COMMANDS: &[Command] = &[
     object::OBJECT,
     dump::DUMP,
     dump::RESTORE,
+    dump::RESTORE_ASKING,
     sort::SORT,
     sort::SORT_RO,
 ];
