@@ -135,6 +135,8 @@ pub struct Shared {
     pub no_evict: AtomicBool,
     /// It watches what others run: MONITOR.
     pub watches: AtomicBool,
+    /// It can be told to ask another server: CLIENT CAPA redirect. Here, nobody is.
+    pub takes_redirects: AtomicBool,
     /// Whether its command waits for data, and whether somebody has ended that: one of the constants below.
     blocked: AtomicU8,
     /// Somebody wants it closed.
@@ -278,6 +280,7 @@ impl Clients {
             resp: AtomicU8::new(2),
             no_evict: AtomicBool::new(false),
             watches: AtomicBool::new(false),
+            takes_redirects: AtomicBool::new(false),
             blocked: AtomicU8::new(FREE),
             killed: AtomicBool::new(false),
             signal: Signal::default(),

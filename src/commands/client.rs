@@ -54,6 +54,15 @@ const SUBCOMMANDS: &[Command] = &[
     sub("setinfo", "7.2.0", 4, OWN, set_info, "Tells the server name and version of the client's library"),
     sub("no-evict", "7.0.0", 3, OTHERS, no_evict, "Exempts the connection from being closed for memory"),
     sub("no-touch", "7.2.0", 3, OWN, no_touch, "Has reads of the connection leave no mark on keys"),
+    sub("capa", "8.0.0", -3, OWN, capa, "Tells the server what the client can do"),
+    sub(
+        "import-source",
+        "8.1.0",
+        3,
+        OWN,
+        import_source,
+        "Is refused, but for OFF: there is no mode for imports",
+    ),
     sub("reply", "3.2.0", 3, OWN, reply, "Switches replies on or off, or skips the next one"),
     sub("pause", "2.9.50", -3, OTHERS, pause, "Holds up the commands of all clients for a time"),
     Command {
@@ -77,12 +86,16 @@ const SUBCOMMANDS: &[Command] = &[
 const HELP: &[&str] = &[
     "CACHING (YES|NO)",
     "    Say whether the keys of the next command are tracked.",
+    "CAPA <capability> [<capability> ...]",
+    "    Say what the client can do: REDIRECT is kept, others are passed over.",
     "GETNAME",
     "    Tell the name of this connection.",
     "GETREDIR",
     "    Tell the id of the connection that gets the invalidation messages of this one.",
     "ID",
     "    Tell the id of this connection.",
+    "IMPORT-SOURCE (ON|OFF)",
+    "    OFF is the only way: there is no mode for imports.",
     "INFO",
     "    Describe this connection.",
     "KILL <ip:port>",
@@ -146,9 +159,10 @@ fn line(client: &Shared, now: u64) -> String {
     ];
     let flags: String = marks.iter().filter(|mark| mark.1).map(|mark| mark.0).collect();
     let flags = if flags.is_empty() { "N" } else { &flags };
+    let capa = if client.takes_redirects.load(Ordering::Relaxed) { "r" } else { "" };
     format!(
-        "id={id} addr={peer} laddr={local} fd={fd} name={name} age={age} idle={idle} flags={flags} db={db} sub=0 \
-         psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
+        "id={id} addr={peer} laddr={local} fd={fd} name={name} age={age} idle={idle} flags={flags} capa={capa} db={db} \
+         sub=0 psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
          omem={output} tot-mem={total} events=r cmd={command} user={USER} redir=-1 resp={resp} lib-name={lib_name} \
          lib-ver={lib_ver}\n",
         id = client.id,
@@ -345,6 +359,22 @@ fn no_touch(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> 
     Ok(())
 }
 
+fn capa(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.iter().skip(2).any(|capability| is(capability, "REDIRECT")) {
+        cx.client.shared.takes_redirects.store(true, Ordering::Relaxed);
+    }
+    cx.out.ok();
+    Ok(())
+}
+
+fn import_source(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if !is(args.at(2), "OFF") {
+        return Err(CommandError::other("ERR Server is not in import mode"));
+    }
+    cx.out.ok();
+    Ok(())
+}
+
 fn reply(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let mode = args.at(2);
     if is(mode, "ON") {
@@ -450,10 +480,25 @@ mod tests {
         asker.run("SELECT 3");
         asker.run("HELLO 3");
         let line = asker.run("CLIENT INFO");
-        for part in ["=", "txt:id=", "name=worker ", "flags=N db=3 sub=0 ", "cmd=client|info user=default"] {
+        for part in
+            ["=", "txt:id=", "name=worker ", "flags=N capa= db=3 sub=0 ", "cmd=client|info user=default"]
+        {
             assert!(line.contains(part), "{part} in {line}");
         }
         assert!(line.trim_end().ends_with("resp=3 lib-name=lib lib-ver="), "{line}");
+    }
+
+    #[test]
+    fn what_a_client_can_do_is_kept_and_shown() {
+        let node = node();
+        let mut asker = Asker::new(&node, Door::Client);
+        assert_eq!(asker.run("CLIENT CAPA other"), "+OK ");
+        assert!(asker.run("CLIENT INFO").contains(" capa= db=0 "));
+        assert_eq!(asker.run("CLIENT CAPA other Redirect"), "+OK ");
+        assert_eq!(asker.run("CLIENT CAPA other"), "+OK ");
+        assert!(asker.run("CLIENT LIST").contains(" flags=N capa=r db=0 "));
+        assert_eq!(asker.run("RESET"), "+RESET ");
+        assert!(asker.run("CLIENT INFO").contains(" capa=r db=0 "), "the client's library is still the same");
     }
 
     #[test]
