@@ -70,8 +70,10 @@ pub use crate::config::Limits;
 use crate::store::{Db, Key, Kind};
 
 /// A command's declaration.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Command {
+    /// Its number among all that clients can call, from 1 on. [`families`] gives it; in the declaration it is 0.
+    pub number: u16,
     /// Its name in lower case; of a subcommand, without its container's.
     pub name: &'static str,
     /// What it does, in one sentence without a full stop.
@@ -101,6 +103,7 @@ pub struct Command {
 impl Command {
     /// What a declaration does not say.
     pub const BASE: Self = Self {
+        number: 0,
         name: "",
         summary: "",
         group: Group::Generic,
@@ -496,6 +499,26 @@ pub fn table() -> &'static Table {
 
 /// The families, in the order of the docs.
 pub fn families() -> impl Iterator<Item = &'static [Command]> {
+    static NUMBERED: OnceLock<Vec<Vec<Command>>> = OnceLock::new();
+    NUMBERED.get_or_init(numbered).iter().map(Vec::as_slice)
+}
+
+/// All declarations, with their numbers.
+fn numbered() -> Vec<Vec<Command>> {
+    let mut last = 0;
+    let mut number = |command: &Command| {
+        last += 1;
+        Command { number: last, ..*command }
+    };
+    let mut with_subcommands = |command: &Command| {
+        let subcommands: Vec<_> = command.subcommands.iter().map(&mut number).collect();
+        Command { subcommands: subcommands.leak(), ..number(command) }
+    };
+    declared().map(|family| family.iter().map(&mut with_subcommands).collect()).collect()
+}
+
+/// The families, as they are declared.
+fn declared() -> impl Iterator<Item = &'static [Command]> {
     [
         generic::COMMANDS,
         strings::COMMANDS,
@@ -529,18 +552,28 @@ pub fn families() -> impl Iterator<Item = &'static [Command]> {
     .into_iter()
 }
 
-/// The name of a command that [`find`] or [`resolve`] has returned, with its container's: `config|get`.
+/// The full names of all commands, by their numbers. The first is of none.
+pub fn names() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let mut names = vec![(0, String::new())];
+        for command in families().flatten() {
+            names.push((command.number, command.name.to_owned()));
+            let full = |sub: &Command| (sub.number, format!("{}|{}", command.name, sub.name));
+            names.extend(command.subcommands.iter().map(full));
+        }
+        names.sort_unstable();
+        names.into_iter().map(|(_, name)| name).collect()
+    })
+}
+
+/// The name of a command, with its container's: `config|get`.
 pub fn full_name(command: &'static Command) -> &'static str {
-    static NAMES: OnceLock<HashMap<usize, String, rustc_hash::FxBuildHasher>> = OnceLock::new();
-    let address = |command: &'static Command| std::ptr::from_ref(command).addr();
-    let names = NAMES.get_or_init(|| {
-        let pairs = table().values().flat_map(|container| {
-            let name = |sub: &Command| format!("{}|{}", container.name, sub.name);
-            container.subcommands.iter().map(move |sub| (address(sub), name(sub)))
-        });
-        pairs.collect()
-    });
-    names.get(&address(command)).map_or(command.name, String::as_str)
+    match command.number {
+        // Clients cannot call it.
+        0 => command.name,
+        number => &names()[usize::from(number)],
+    }
 }
 
 /// Longest name of a command, in bytes.
@@ -573,24 +606,32 @@ pub fn resolve_named(
     command: Option<&'static Command>,
     args: Args<'_>,
 ) -> Result<&'static Command, CommandError> {
-    let Some(mut command) = command else { return Err(unknown(args)) };
-    if !command.subcommands.is_empty() && args.len() > 1 {
-        let name = args.at(1);
-        let is = |sub: &&Command| sub.name.as_bytes().eq_ignore_ascii_case(name);
-        command = command.subcommands.iter().find(is).ok_or_else(|| {
-            let after = format!("'. Try {} HELP.", command.name.to_uppercase());
-            CommandError::quoting("ERR unknown subcommand '", at_most(name, QUOTED), &after)
-        })?;
-        if !command.takes(args.len()) {
-            let container = args.at(0).to_ascii_lowercase();
-            let full = format!("{}|{}", String::from_utf8_lossy(&container), command.name);
-            return Err(CommandError::Arity(full.into()));
-        }
-    }
+    let command = with_subcommand(command, args)?;
     if !command.takes(args.len()) {
-        return Err(CommandError::Arity(command.name.into()));
+        return Err(CommandError::Arity(full_name(command).into()));
     }
     Ok(command)
+}
+
+/// Finds the command, or the subcommand, that these arguments name, however many they are.
+pub fn named(args: Args<'_>) -> Result<&'static Command, CommandError> {
+    with_subcommand(find(args.at(0)), args)
+}
+
+fn with_subcommand(
+    command: Option<&'static Command>,
+    args: Args<'_>,
+) -> Result<&'static Command, CommandError> {
+    let Some(command) = command else { return Err(unknown(args)) };
+    if command.subcommands.is_empty() || args.len() == 1 {
+        return Ok(command);
+    }
+    let name = args.at(1);
+    let is = |sub: &&Command| sub.name.as_bytes().eq_ignore_ascii_case(name);
+    command.subcommands.iter().find(is).ok_or_else(|| {
+        let after = format!("'. Try {} HELP.", command.name.to_uppercase());
+        CommandError::quoting("ERR unknown subcommand '", at_most(name, QUOTED), &after)
+    })
 }
 
 /// The same for what another node sends: it may name commands that clients cannot call.
@@ -628,4 +669,25 @@ fn unknown(args: Args<'_>) -> CommandError {
 
 fn at_most(bytes: &[u8], most: usize) -> &[u8] {
     &bytes[..bytes.len().min(most)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_has_a_number_and_its_full_name_by_that() {
+        let mut numbers = Vec::new();
+        for command in families().flatten() {
+            numbers.push(command.number);
+            assert_eq!(full_name(command), command.name);
+            for sub in command.subcommands {
+                numbers.push(sub.number);
+                assert_eq!(full_name(sub), format!("{}|{}", command.name, sub.name));
+            }
+        }
+        numbers.sort_unstable();
+        assert!(numbers.iter().copied().eq(1..names().len() as u16), "{numbers:?}");
+        assert_eq!(full_name(generic::INTERNAL[0]), generic::INTERNAL[0].name);
+    }
 }
