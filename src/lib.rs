@@ -52,4 +52,5 @@ pub mod stats;
 pub mod stopping;
 pub mod stopwatch;
 pub mod store;
+mod tally;
 pub mod tasks;

@@ -10,7 +10,7 @@ use ringfort_cluster::{Incarnation, Member, NodeId, Topology};
 
 use crate::{
     clients::Clients, commandlog::CommandLog, config::Config, env::Clock, latency::Latency, memory::Memory,
-    stats::Stats, stopping::Stopping, store::Store,
+    stats::Stats, stopping::Stopping, store::Store, tally::Tallies,
 };
 
 #[cfg(test)]
@@ -40,6 +40,8 @@ pub struct Node {
     pub clients: Clients,
     /// What it has done.
     pub stats: Stats,
+    /// How often it was asked for each command, and what came of it.
+    pub tallies: Tallies,
     /// Commands of its clients that stood out.
     pub commandlog: CommandLog,
     /// What held its event loops up, and how long commands take.

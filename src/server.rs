@@ -191,6 +191,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         config: Config::new(settings).with_file(options.config_file.clone()),
         clients: Default::default(),
         stats: Default::default(),
+        tallies: Default::default(),
         commandlog: Default::default(),
         latency: Default::default(),
         expires_by_itself: true.into(),

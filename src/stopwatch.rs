@@ -1,4 +1,5 @@
-//! How long commands take: measured for the [command log](crate::commandlog) and for [`crate::latency`].
+//! How long commands take: measured for the [command log](crate::commandlog), for [`crate::latency`] and for the
+//! [tally](crate::tally), which takes what is measured for the others.
 //!
 //! Each command ends where the next begins, so the clock is read once a command. As long as nobody asks for anything
 //! below 10 ms the coarse clock is good enough, which costs a few nanoseconds; it is wrong by one tick at most, as is
@@ -13,12 +14,13 @@ pub struct Stopwatch {
     /// From how many nanoseconds on a command is told; `None`: nothing is measured.
     threshold: Option<u64>,
     last: u64,
+    took: u64,
 }
 
 impl Stopwatch {
     /// Starts. Somebody wants to know of commands that take `threshold` nanoseconds, if anybody does.
     pub fn start(threshold: Option<u64>, clock: &dyn Clock) -> Self {
-        let mut this = Self { threshold, last: 0 };
+        let mut this = Self { threshold, ..Self::default() };
         this.restart(clock);
         this
     }
@@ -33,8 +35,15 @@ impl Stopwatch {
     pub fn lap(&mut self, clock: &dyn Clock) -> Option<u64> {
         let threshold = self.threshold?;
         let now = self.read(clock);
-        let took = now.saturating_sub(std::mem::replace(&mut self.last, now));
-        (took >= threshold).then_some(took)
+        self.took = now.saturating_sub(std::mem::replace(&mut self.last, now));
+        (self.took >= threshold).then_some(self.took)
+    }
+
+    /// How many nanoseconds the last command took; 0 if nothing is measured. By the coarse clock a short one takes
+    /// nothing as a rule, and now and then a whole tick: the sum over many is right.
+    #[inline]
+    pub fn took(&self) -> u64 {
+        self.took
     }
 
     fn read(&self, clock: &dyn Clock) -> u64 {
@@ -66,5 +75,6 @@ mod tests {
         let mut coarse = Stopwatch::start(Some(COARSE_TICK), &clock);
         clock.boot.store(2 * COARSE_TICK + 1, Ordering::Relaxed);
         assert_eq!(coarse.lap(&clock), Some(2 * COARSE_TICK));
+        assert_eq!((exact.took(), coarse.took()), (100_000, 2 * COARSE_TICK));
     }
 }

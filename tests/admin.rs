@@ -100,7 +100,7 @@ fn metrics_tell_what_clients_did_and_what_the_node_holds() {
     .expect("it does");
     let after = scrape(door);
     let grown = |name: &str| after.sum(name) - before.sum(name);
-    assert_eq!(grown("ringfort_server_commands_total"), 6.0);
+    assert_eq!(grown("ringfort_server_commands_total"), 5.0, "one was none");
     assert_eq!(grown("ringfort_server_errors_total"), 1.0);
     assert_eq!(grown("ringfort_clients_accepted_total"), 1.0);
     assert!(grown("ringfort_clients_received_bytes_total") > 0.0);

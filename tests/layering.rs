@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["env", "log", "loops", "signal", "stats", "stopping", "tasks"],
     // Keys and values. It knows no socket, no task and no clock.
     &["store"],
-    &["clients", "commandlog", "dump", "latency", "stopwatch"],
+    &["clients", "commandlog", "dump", "latency", "stopwatch", "tally"],
     &["config"],
     &["bus", "memory"],
     // What all threads share.

@@ -92,6 +92,7 @@ fn set(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
 fn reset_stat(cx: &mut SessionCx<'_>, _: Args<'_>) -> Result<(), CommandError> {
     cx.node.stats.reset();
     cx.node.latency.histograms().clear();
+    cx.node.tallies.reset();
     cx.out.ok();
     Ok(())
 }
@@ -156,10 +157,12 @@ mod tests {
     #[test]
     fn counters_are_reset() {
         let node = node();
-        node.stats.commands.add(3);
+        node.stats.errors.add(3);
         node.latency.count([("get", 1)].into_iter());
+        node.tallies.join(2).call(1, 5);
+        node.tallies.note_error(b"-ERR no\r\n");
         Asker::new(&node, Door::Client).run("CONFIG RESETSTAT");
-        assert!(node.latency.histograms().is_empty());
-        assert_eq!(node.stats.commands.get(), 0);
+        assert!(node.latency.histograms().is_empty() && node.tallies.errors().is_empty());
+        assert_eq!((node.stats.errors.get(), node.tallies.calls()), (0, 0));
     }
 }

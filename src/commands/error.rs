@@ -66,6 +66,16 @@ impl CommandError {
     }
 }
 
+/// Whether a reply is an error.
+pub fn is_error(reply: &[u8]) -> bool {
+    reply.first() == Some(&b'-')
+}
+
+/// Whether a reply is an error that says that its command was not run at all.
+pub fn is_refusal(reply: &[u8]) -> bool {
+    [&b"-CROSSSLOT "[..], b"-MOVED ", b"-OOM "].iter().any(|code| reply.starts_with(code))
+}
+
 /// As much of a client's text as Redis repeats: up to its first zero.
 pub(super) fn quoted(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use ringfort_cluster::{NodeState, ShardId};
 use ringfort_protocol::Args;
 
-use super::{Acl, Command, CommandError, Flags, Group, Run, connection::REDIS_VERSION, session::SessionCx};
+use super::{
+    Acl, Command, CommandError, Flags, Group, Run, connection::REDIS_VERSION, names, session::SessionCx,
+};
 use crate::{
     clients::{Door, Pause},
     commandlog::Kind,
@@ -34,8 +36,8 @@ const INFO: Command = Command {
 /// Writes the lines of a section.
 type Section = fn(&mut String, &SessionCx<'_>, &Process) -> std::fmt::Result;
 
-/// A section that is not told unless it is asked for, or all are.
-const ON_DEMAND: &str = "Latencystats";
+/// Sections that are not told unless they are asked for, or all are.
+const ON_DEMAND: [&str; 2] = ["Commandstats", "Latencystats"];
 
 const SECTIONS: &[(&str, Section)] = &[
     ("Server", server),
@@ -45,7 +47,9 @@ const SECTIONS: &[(&str, Section)] = &[
     ("Stats", stats),
     ("Replication", replication),
     ("CPU", cpu),
-    (ON_DEMAND, latency),
+    (ON_DEMAND[0], commands),
+    ("Errorstats", errors),
+    (ON_DEMAND[1], latency),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
     ("Ringfort", ringfort),
@@ -55,9 +59,10 @@ fn info(cx: &mut SessionCx<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let wanted = |section: &str| {
         let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
         let everything = |arg: &[u8]| ["all", "everything"].iter().any(|word| is(arg, word));
-        let default = |arg: &[u8]| is(arg, "default") && section != ON_DEMAND;
+        let is_usual = !ON_DEMAND.contains(&section);
+        let default = |arg: &[u8]| is(arg, "default") && is_usual;
         let names = |arg: &[u8]| everything(arg) || default(arg) || is(arg, section);
-        if args.len() == 1 { section != ON_DEMAND } else { args.iter().skip(1).any(names) }
+        if args.len() == 1 { is_usual } else { args.iter().skip(1).any(names) }
     };
     let process = Process::now();
     let mut text = String::new();
@@ -198,7 +203,7 @@ fn stats(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Result 
     let lately = stats.per_second();
     lines!(out,
         "total_connections_received": stats.connections.get(),
-        "total_commands_processed": stats.commands.get(),
+        "total_commands_processed": cx.node.tallies.calls(),
         "instantaneous_ops_per_sec": lately.commands.round(),
         "total_net_input_bytes": stats.bytes_in.get(),
         "total_net_output_bytes": stats.bytes_out.get(),
@@ -238,6 +243,33 @@ fn cpu(out: &mut String, _: &SessionCx<'_>, process: &Process) -> std::fmt::Resu
         "used_cpu_sys": format!("{:.6}", process.cpu_system),
         "used_cpu_user": format!("{:.6}", process.cpu_user),
     )
+}
+
+/// How often clients of this node called each command, how long that kept event loops busy, and what came of it.
+fn commands(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Result {
+    let sums = cx.node.tallies.sums();
+    let mut called: Vec<_> =
+        names().iter().zip(sums).filter(|(_, sum)| sum.calls + sum.refused > 0).collect();
+    called.sort_unstable_by_key(|(name, _)| *name);
+    for (name, sum) in called {
+        let micros = sum.nanos / 1_000;
+        let each = micros as f64 / sum.calls.max(1) as f64;
+        write!(
+            out,
+            "cmdstat_{name}:calls={},usec={micros},usec_per_call={each:.2},rejected_calls={},failed_calls={}\r\n",
+            sum.calls, sum.refused, sum.failed
+        )?;
+    }
+    Ok(())
+}
+
+/// How many errors of each code clients of this node were told.
+fn errors(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Result {
+    cx.node
+        .tallies
+        .errors()
+        .iter()
+        .try_for_each(|(code, count)| write!(out, "errorstat_{code}:count={count}\r\n"))
 }
 
 /// Percentiles of how many microseconds each command took.

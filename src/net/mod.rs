@@ -232,7 +232,7 @@ impl EventLoop {
             let (waiting, bytes) = self.router.borrow().held();
             shown.show(now, waiting, bytes);
             if index == 0 {
-                self.node.stats.sample(now);
+                self.node.stats.sample(now, self.node.tallies.calls());
             }
             tokio::time::sleep(SHOW_TURN).await;
         }

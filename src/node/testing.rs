@@ -94,6 +94,7 @@ pub(crate) fn node_with(settings: crate::config::Settings) -> Node {
         config: Config::new(settings),
         clients: Default::default(),
         stats: Default::default(),
+        tallies: Default::default(),
         memory: crate::memory::Memory::new(),
         commandlog: Default::default(),
         latency: Default::default(),

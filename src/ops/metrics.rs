@@ -1,8 +1,8 @@
 //! The table of all metrics: each is declared here once, with its name, what it means and where its value is.
 //!
 //! Names are `ringfort_area_thing_unit`; counters end in `_total`. `/metrics` and `docs/metrics.md` follow from the
-//! table. What clients do is counted by [`Stats`] where it happens, one relaxed addition each; all else is looked at
-//! only when it is asked for.
+//! table. What clients do is counted by [`Stats`] and by [`crate::tally`] where it happens, one addition each; all else
+//! is looked at only when it is asked for.
 
 use std::{fmt, time::Duration};
 
@@ -172,10 +172,12 @@ pub const METRICS: &[Metric] = &[
     count("clients_refused_total", "Connections that were refused.", |stats| &stats.connections_refused),
     count("clients_received_bytes_total", "Bytes that clients sent.", |stats| &stats.bytes_in),
     count("clients_sent_bytes_total", "Bytes that were sent to clients.", |stats| &stats.bytes_out),
-    count("server_commands_total", "Commands of this node's clients, wherever they were run.", |stats| {
-        &stats.commands
-    }),
-    count("server_errors_total", "Error replies.", |stats| &stats.errors),
+    Metric {
+        name: "server_commands_total",
+        help: "Commands of this node's clients, wherever they were run.",
+        read: Read::Node(Kind::Counter, |facts| facts.node.tallies.calls() as f64),
+    },
+    count("server_errors_total", "Errors that clients of this node were told.", |stats| &stats.errors),
     count("keyspace_hits_total", "Reads that found their key.", |stats| &stats.hits),
     count("keyspace_misses_total", "Reads that did not find their key.", |stats| &stats.misses),
     count("keyspace_expired_keys_total", "Keys that were removed because their time was over.", |stats| {

@@ -60,7 +60,6 @@ impl Router {
         }
         self.ran |= has_lease;
         if request.command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
-            self.node.stats.errors.add(1);
             out.error(&CommandError::OutOfMemory);
             return Executed::Done(Written::new());
         }

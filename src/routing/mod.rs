@@ -48,9 +48,11 @@ use crate::{
     commandlog::{Kind, kept},
     commands::{
         Command, CommandError, Flags, Run, Spread,
+        error::is_refusal,
         follow::{Following, Reach},
         full_name,
         generic::among::Among,
+        names,
         scratch::Scratch,
         session::Later,
     },
@@ -60,6 +62,7 @@ use crate::{
     node::Node,
     stopwatch::Stopwatch,
     store::{Evictor, Key, Lookups, Role},
+    tally::Tally,
 };
 
 /// Commands that a loop has tracked and not counted yet.
@@ -250,8 +253,6 @@ struct Unresolved {
 /// shared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counted {
-    /// Commands that clients have sent.
-    pub commands: u64,
     /// Bytes that came from clients.
     pub bytes_in: u64,
     /// Bytes that were sent to clients.
@@ -284,6 +285,8 @@ pub struct Router {
     pub pause: Pause,
     /// Measures the commands of this turn.
     pub stopwatch: Stopwatch,
+    /// Counts commands and what came of them.
+    pub tally: Tally,
     /// Whether somebody watches what is run in this turn: then each command is measured.
     pub watched: bool,
     ticker: Ticker,
@@ -355,6 +358,7 @@ impl Router {
             known_as: node.member(),
             routes: vec![Route::Nobody; usize::from(node.store.shards())].into(),
             now: Now::of(&*node.clock),
+            tally: node.tallies.join(names().len()),
             node,
             completions: Vec::new(),
             peer_completions: Vec::new(),
@@ -462,6 +466,18 @@ impl Router {
         }
     }
 
+    /// Counts an error that a client is told, and that the call of this command has failed, or was none.
+    #[cold]
+    pub fn note_error(&self, command: Option<&Command>, reply: &[u8]) {
+        self.node.stats.errors.add(1);
+        self.node.tallies.note_error(reply);
+        match command {
+            Some(command) if is_refusal(reply) => self.tally.take_back(command.number),
+            Some(command) => self.tally.fail(command.number),
+            None => {}
+        }
+    }
+
     fn note_spike(&self, event: Event, nanos: u64) {
         let (millis, threshold) = (nanos / 1_000_000, self.settings.latency_monitor_threshold);
         if threshold > 0 && millis >= threshold {
@@ -485,11 +501,10 @@ impl Router {
     pub fn publish(&mut self) {
         let stats = &self.node.stats;
         let (hits, misses) = self.lookups.take();
-        let Counted { commands, bytes_in, bytes_out } = std::mem::take(&mut self.counted);
+        let Counted { bytes_in, bytes_out } = std::mem::take(&mut self.counted);
         let counters = [
             (&stats.hits, hits),
             (&stats.misses, misses),
-            (&stats.commands, commands),
             (&stats.bytes_in, bytes_in),
             (&stats.bytes_out, bytes_out),
         ];
@@ -792,7 +807,6 @@ impl Router {
     pub fn fail(&mut self, origin: Origin, error: &CommandError) {
         let mut out = crate::commands::Reply::default();
         out.error(error);
-        self.node.stats.errors.add(1);
         self.complete(origin, out.into_bytes(), Written::new());
     }
 

@@ -137,7 +137,6 @@ impl Router {
     pub(super) fn fail_job(&mut self, asked: Asked, error: &CommandError) {
         let mut out = Reply::default();
         out.error(error);
-        self.node.stats.errors.add(1);
         self.end_job(asked, out.into_bytes());
     }
 }

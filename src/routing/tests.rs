@@ -114,6 +114,7 @@ impl Cluster {
                 config: Config::new(settings),
                 clients: Clients::default(),
                 stats: Stats::default(),
+                tallies: Default::default(),
                 memory: crate::memory::Memory::new(),
                 commandlog: Default::default(),
                 latency: Default::default(),
@@ -407,6 +408,24 @@ fn commands_of_all_keys_reach_all_nodes() {
     assert_eq!(cluster.run(0, "dbsize"), ":47 ");
     assert_eq!(cluster.run(1, "flushall"), "+OK ");
     assert_eq!(cluster.run(0, "dbsize"), ":0 ");
+}
+
+#[test]
+fn commands_and_what_came_of_them_are_counted_where_their_client_is() {
+    let mut cluster = Cluster::new(2);
+    let [here, there] = [key_of(0, 0), key_of(1, 0)];
+    for key in [&here, &there] {
+        cluster.run(0, &format!("set {key} v"));
+        assert!(cluster.run(0, &format!("lpush {key} x")).starts_with("-WRONGTYPE "));
+        assert!(cluster.run(0, &format!("lmove {here} {there} left {key}")).starts_with("-ERR "));
+    }
+    let counted = |node: usize| {
+        let node = &cluster.routers[node].node;
+        let failed: u64 = node.tallies.sums().iter().map(|sum| sum.failed).sum();
+        (node.tallies.calls(), failed, node.tallies.errors().into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(counted(0), (6, 4, vec![("ERR".to_owned(), 2), ("WRONGTYPE".to_owned(), 2)]));
+    assert_eq!(counted(1), (0, 0, Vec::new()));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
     commandlog::{Entry, Kind, kept},
     commands::{
         self, Command, CommandError, Flags, Run,
-        reply::Mark,
+        error::{is_error, is_refusal},
         session::{SessionCx, SessionHandler},
     },
     routing::{Completion, ConnKey, Executed, Hole, Origin, Place, Request, Router, WaitFor},
@@ -32,9 +32,6 @@ pub const OUTPUT_LIMIT: usize = 64 << 20;
 /// Commands that need the replies of all earlier ones first: WAIT, to know how far they wrote; those that change all
 /// shards, to which they may be on their way; and MONITOR, whose lines wait for no reply.
 const AFTER_ALL: [&[u8]; 5] = [b"wait", b"flushall", b"flushdb", b"swapdb", b"monitor"];
-
-/// Codes of errors that say that a command was not run at all.
-const REFUSALS: [&[u8]; 3] = [b"-CROSSSLOT ", b"-MOVED ", b"-OOM "];
 
 /// A connection.
 #[derive(Debug)]
@@ -108,7 +105,9 @@ impl Session {
                 Ok(Parsed::Nothing { len }) => used += len,
                 Ok(Parsed::Incomplete { .. }) => break,
                 Err(error) => {
+                    let mark = self.output.tail().mark();
                     reply::protocol_error(&mut self.output.tail().bytes, &error);
+                    router.note_error(None, self.output.since(mark));
                     self.client.closing = true;
                     used = input.len();
                 }
@@ -165,7 +164,11 @@ impl Session {
     /// A reply from elsewhere is there.
     pub fn complete(&mut self, completion: &Completion, router: &Router) {
         let Completion { hole, reply, written, asked, .. } = completion;
-        self.output.fill(*hole, reply);
+        if let Some(command) = self.output.fill(*hole, reply)
+            && is_error(reply)
+        {
+            router.note_error(Some(command), reply);
+        }
         if self.blocked_on == Some(*hole) {
             self.blocked_on = None;
             self.client.shared.set_blocked(false);
@@ -195,7 +198,6 @@ impl Session {
             router.paused.push(self.key);
             return false;
         }
-        router.counted.commands += 1;
         self.client.replies = match self.client.replies {
             Replies::SkipNext => Replies::Skip,
             Replies::Skip => Replies::On,
@@ -209,20 +211,27 @@ impl Session {
                 self.last = Some(command);
                 self.run(command, args, discard, router);
                 let nanos = router.stopwatch.lap(&*router.node.clock);
+                router.tally.call(command.number, router.stopwatch.took());
+                if is_error(self.output.since(mark)) {
+                    router.note_error(Some(command), self.output.since(mark));
+                }
                 let (request, reply) = (len as u64, self.output.written_since(mark) as u64);
                 if nanos.is_some()
                     || router.settings.stands_out(Kind::LargeRequest, request)
                     || router.settings.stands_out(Kind::LargeReply, reply)
                 {
                     self.look_closer(command, args, nanos, request, reply, router);
-                    if router.watched && !self.was_refused(mark) {
+                    if router.watched && !is_refusal(self.output.since(mark)) {
                         self.show(command, args, router);
                     }
                 }
             }
             Err(error) => {
-                router.node.stats.errors.add(1);
                 self.output.tail().error(&error);
+                router.note_error(None, self.output.since(mark));
+                if let Ok(command) = commands::named(args) {
+                    router.tally.refuse(command.number);
+                }
             }
         }
         let silenced = discard && self.client.replies == before;
@@ -271,12 +280,6 @@ impl Session {
         }
     }
 
-    /// Whether what it was answered since `mark` says that its command was not run.
-    fn was_refused(&self, mark: Mark) -> bool {
-        let reply = self.output.since(mark);
-        REFUSALS.iter().any(|code| reply.starts_with(code))
-    }
-
     /// Shows a command to those who watch, and its own client at once if it is one of them.
     fn show(&mut self, command: &'static Command, args: Args<'_>, router: &Router) {
         commands::monitor::show(&router.node, &self.client, command, args);
@@ -307,13 +310,13 @@ impl Session {
 
     fn run(&mut self, command: &'static Command, args: Args<'_>, discard: bool, router: &mut Router) {
         if let Run::Session(handler) = command.run {
-            return self.run_here(handler, args, discard, router);
+            return self.run_here(command, handler, args, discard, router);
         }
         if matches!(command.run, Run::Wait) {
             match WaitFor::parse(args) {
                 Err(error) => self.output.tail().error(&error),
                 Ok(what) => {
-                    let hole = self.output.leave_hole(discard);
+                    let hole = self.output.leave_hole(discard, command);
                     self.blocked_on = Some(hole);
                     router.wait(Origin::Client { conn: self.key, hole }, what, self.writes.all());
                     self.writes.forget_older_epochs();
@@ -322,7 +325,7 @@ impl Session {
             return;
         }
         if matches!(command.run, Run::Control) {
-            let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard) };
+            let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard, command) };
             return router.for_control.push((origin, args.into()));
         }
         let waits = command.waits(args);
@@ -350,9 +353,7 @@ impl Session {
         };
         let mut place = if router.must_queue(self.key, &request, &keys, place) { Place::Wait } else { place };
         if let (Door::Cluster, Place::Peer(owner)) = (self.client.door, place) {
-            let moved = router.moved(&keys, owner);
-            router.node.stats.errors.add(1);
-            return self.output.tail().error(&moved);
+            return self.output.tail().error(&router.moved(&keys, owner));
         }
         if place == Place::Here {
             let out = self.output.tail();
@@ -362,7 +363,7 @@ impl Session {
                 Executed::Waits => {}
             }
         }
-        let hole = self.output.leave_hole(discard);
+        let hole = self.output.leave_hole(discard, command);
         // What finds further keys may be on its way to any shard, and what is for all shards is, so nothing may overtake
         // it.
         if request.waits || matches!(command.run, Run::Following(_) | Run::EachShard(_)) {
@@ -372,7 +373,14 @@ impl Session {
     }
 
     /// Runs a command about the connection or the server.
-    fn run_here(&mut self, handler: SessionHandler, args: Args<'_>, discard: bool, router: &mut Router) {
+    fn run_here(
+        &mut self,
+        command: &'static Command,
+        handler: SessionHandler,
+        args: Args<'_>,
+        discard: bool,
+        router: &mut Router,
+    ) {
         self.tell_last();
         router.publish();
         let out = self.output.tail();
@@ -385,7 +393,6 @@ impl Session {
         if let Err(error) = result {
             out.rewind(mark);
             out.error(&error);
-            router.node.stats.errors.add(1);
         }
         // What it may have set is in force for the next command.
         router.reload();
@@ -394,7 +401,7 @@ impl Session {
         }
         self.speak();
         if let Some(later) = later {
-            let hole = self.output.leave_hole(discard);
+            let hole = self.output.leave_hole(discard, command);
             self.blocked_on = Some(hole);
             router.for_later.push((Origin::Client { conn: self.key, hole }, later));
         }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use ringfort_protocol::Resp;
 
 use crate::{
-    commands::{Reply, reply::Mark},
+    commands::{Command, Reply, reply::Mark},
     routing::Hole,
 };
 
@@ -28,7 +28,7 @@ pub struct Output {
 
 #[derive(Debug)]
 enum Part {
-    Hole { discard: bool },
+    Hole { discard: bool, command: &'static Command },
     Reply(Reply),
 }
 
@@ -70,23 +70,23 @@ impl Output {
         self.ready.bytes.extend_from_slice(bytes);
     }
 
-    /// Leaves a hole for one reply; with `discard`, nothing will be sent in its place.
-    pub fn leave_hole(&mut self, discard: bool) -> Hole {
+    /// Leaves a hole for the reply to a command; with `discard`, nothing will be sent in its place.
+    pub fn leave_hole(&mut self, discard: bool, command: &'static Command) -> Hole {
         if let Some(Part::Reply(reply)) = self.waiting.back() {
             self.kept += reply.bytes.len();
         }
-        self.waiting.push_back(Part::Hole { discard });
+        self.waiting.push_back(Part::Hole { discard, command });
         self.holes += 1;
         Hole(self.first + self.waiting.len() as u64 - 1)
     }
 
-    /// Fills a hole. What it held back moves up to be sent.
-    pub fn fill(&mut self, hole: Hole, reply: &[u8]) {
-        let Some(index) = hole.0.checked_sub(self.first) else { return };
+    /// Fills a hole, if it is there still. What it held back moves up to be sent. Returns the command that it was for.
+    pub fn fill(&mut self, hole: Hole, reply: &[u8]) -> Option<&'static Command> {
+        let index = hole.0.checked_sub(self.first)?;
         let parts = self.waiting.len();
-        let Some(part @ Part::Hole { .. }) = self.waiting.get_mut(index as usize) else { return };
+        let part = self.waiting.get_mut(index as usize)?;
+        let Part::Hole { discard, command } = *part else { return None };
         self.holes -= 1;
-        let discard = matches!(part, Part::Hole { discard: true });
         let reply = if discard { &[] } else { reply };
         if index == 0 {
             self.waiting.pop_front();
@@ -100,6 +100,7 @@ impl Output {
             }
             *part = Part::Reply(Reply { bytes: reply.to_vec(), ..Reply::new(resp) });
         }
+        Some(command)
     }
 
     fn move_up(&mut self) {
@@ -165,18 +166,23 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::find;
 
     fn sent(output: &mut Output) -> String {
         String::from_utf8(output.take_ready().into_bytes()).unwrap()
+    }
+
+    fn leave_hole(output: &mut Output) -> Hole {
+        output.leave_hole(false, find(b"get").unwrap())
     }
 
     #[test]
     fn replies_leave_in_order_whatever_the_order_in_which_holes_are_filled() {
         let mut output = Output::default();
         output.tail().simple("a");
-        let first = output.leave_hole(false);
+        let first = leave_hole(&mut output);
         output.tail().simple("c");
-        let second = output.leave_hole(false);
+        let second = leave_hole(&mut output);
         output.tail().simple("e");
         assert_eq!(sent(&mut output), "+a\r\n");
         output.fill(second, b"+d\r\n");
@@ -191,10 +197,10 @@ mod tests {
     fn what_is_kept_is_counted_once_and_given_up_with_its_hole() {
         let mut output = Output::default();
         for _ in 0..3 {
-            let [first, second] = [(); 2].map(|()| output.leave_hole(false));
+            let [first, second] = [(); 2].map(|()| leave_hole(&mut output));
             output.fill(second, b"+second\r\n");
             output.tail().simple("more");
-            let third = output.leave_hole(false);
+            let third = leave_hole(&mut output);
             assert_eq!(output.kept_bytes(), "+second\r\n+more\r\n".len());
             output.fill(third, b"+third\r\n");
             output.fill(first, b"+first\r\n");
@@ -207,7 +213,7 @@ mod tests {
     fn what_is_no_reply_does_not_wait_for_any() {
         let mut output = Output::default();
         output.tail().simple("a");
-        let hole = output.leave_hole(false);
+        let hole = leave_hole(&mut output);
         output.tail().simple("c");
         output.interject(b"+line\r\n");
         assert_eq!(sent(&mut output), "+a\r\n+line\r\n");
@@ -219,10 +225,10 @@ mod tests {
     #[test]
     fn a_discarded_hole_sends_nothing_and_is_filled_once() {
         let mut output = Output::default();
-        let hole = output.leave_hole(true);
+        let hole = output.leave_hole(true, find(b"set").unwrap());
         output.tail().simple("b");
-        output.fill(hole, b"+a\r\n");
-        output.fill(hole, b"+again\r\n");
+        assert_eq!(output.fill(hole, b"+a\r\n").map(|command| command.name), Some("set"));
+        assert!(output.fill(hole, b"+again\r\n").is_none());
         assert_eq!(sent(&mut output), "+b\r\n");
     }
 }

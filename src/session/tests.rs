@@ -62,8 +62,7 @@ fn a_pause_of_writes_lets_reads_pass_and_keeps_the_rest() {
     assert_eq!(sent, "$-1 -ERR wrong number of arguments for 'set' command ");
     assert!(!bench.session.may_go_on());
     assert_eq!(bench.router.paused, [1]);
-    bench.router.publish();
-    assert_eq!(node.stats.commands.get(), 2);
+    assert_eq!(node.tallies.calls(), 1);
     node.clients.unpause();
     bench.router.turn();
     bench.session.resume();
@@ -132,7 +131,7 @@ fn commands_stand_out_by_their_bytes_and_by_those_of_their_replies() {
     assert_eq!(entries(Kind::LargeReply), [(2 * (20_000 + 10) + 4, "MGET".to_owned())]);
     assert!(entries(Kind::Slow).is_empty());
     // One that comes from elsewhere is looked at when it is there.
-    let hole = bench.session.output.leave_hole(false);
+    let hole = bench.session.output.leave_hole(false, commands::find(b"keys").unwrap());
     let asked = Some(vec![b"KEYS".to_vec()]);
     let completion = Completion { conn: 1, hole, reply: vec![b'x'; 50_000], written: Written::new(), asked };
     bench.session.complete(&completion, &bench.router);
@@ -310,4 +309,44 @@ fn who_takes_no_replies_is_shown_nothing() {
     watcher.receive("QUIT\r\n");
     other.receive("GET k\r\n");
     assert_eq!(watcher.watch(), "", "what follows the last reply is not sent");
+}
+
+#[test]
+fn commands_are_counted_with_what_came_of_them() {
+    let node = Arc::new(testing::node());
+    let mut bench = Bench::new(&node);
+    testing::put(&node, "k");
+    bench.receive(
+        "GET k\r\nGET k\r\nGET\r\nLPUSH k x\r\nNOSUCH\r\nCLIENT ID\r\nCLIENT REPLY x\r\nCLIENT NOSUCH\r\n",
+    );
+    bench.session.client.door = Door::Cluster;
+    bench.receive("MGET a b\r\n");
+    let counted = |name: &str| {
+        let number = commands::names().iter().position(|known| known == name).unwrap();
+        let sum = node.tallies.sums()[number];
+        (sum.calls, sum.refused, sum.failed)
+    };
+    assert_eq!((counted("get"), counted("lpush"), counted("mget")), ((2, 1, 0), (1, 0, 1), (0, 1, 0)));
+    assert_eq!(
+        (counted("client|id"), counted("client|reply"), counted("client")),
+        ((1, 0, 0), (1, 0, 1), (0, 0, 0))
+    );
+    assert_eq!((node.tallies.calls(), node.stats.errors.get()), (5, 6));
+    let errors: Vec<_> = node.tallies.errors().into_iter().collect();
+    let expected = [("CROSSSLOT", 1), ("ERR", 4), ("WRONGTYPE", 1)];
+    assert_eq!(errors, expected.map(|(code, count)| (code.to_owned(), count)));
+    // One that comes from elsewhere is known when it is there; so is what was refused there.
+    for (reply, outcome) in
+        [("-ERR no\r\n", (1, 0, 1)), ("-OOM no\r\n", (1, 1, 1)), ("$1\r\nv\r\n", (2, 1, 1))]
+    {
+        let command = commands::find(b"set").unwrap();
+        let hole = bench.session.output.leave_hole(false, command);
+        bench.router.tally.call(command.number, 0);
+        let reply = reply.as_bytes().to_vec();
+        let completion = Completion { conn: 1, hole, reply, written: Written::new(), asked: None };
+        bench.session.complete(&completion, &bench.router);
+        assert_eq!(counted("set"), outcome);
+    }
+    bench.receive("*x\r\n");
+    assert_eq!(node.tallies.errors()["ERR"], 6);
 }
