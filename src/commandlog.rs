@@ -6,7 +6,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -67,9 +66,9 @@ pub struct Entry {
     pub value: u64,
     /// Its arguments, cut short.
     pub args: Vec<Vec<u8>>,
-    /// Who asked.
-    pub peer: SocketAddr,
-    /// What the client calls itself.
+    /// The address of who asked: of the client, or of the node that sent it on.
+    pub peer: String,
+    /// What the client calls itself; of a node, its id.
     pub name: String,
 }
 
@@ -132,8 +131,7 @@ mod tests {
     use super::*;
 
     fn entry(value: u64) -> Entry {
-        let peer = ([127, 0, 0, 1], 1).into();
-        Entry { id: 0, time: 0, value, args: Vec::new(), peer, name: String::new() }
+        Entry { id: 0, time: 0, value, args: Vec::new(), peer: String::new(), name: String::new() }
     }
 
     #[test]

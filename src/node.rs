@@ -42,7 +42,7 @@ pub struct Node {
     pub stats: Stats,
     /// How often it was asked for each command, and what came of it.
     pub tallies: Tallies,
-    /// Commands of its clients that stood out.
+    /// Commands that stood out.
     pub commandlog: CommandLog,
     /// What held its event loops up, and how long commands take.
     pub latency: Latency,

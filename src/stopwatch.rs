@@ -4,7 +4,7 @@
 //! Each command ends where the next begins, so the clock is read once a command. As long as nobody asks for anything
 //! below 10 ms the coarse clock is good enough, which costs a few nanoseconds; it is wrong by one tick at most, as is
 //! the figure that is told then. Below that, the exact clock is read, which whoever asks for it pays for. Time that a
-//! request spends on other nodes or waiting is not counted.
+//! request spends waiting is not counted, and what another node runs for it is counted there.
 
 use crate::env::{Clock, clock::COARSE_TICK};
 

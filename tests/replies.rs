@@ -24,12 +24,13 @@ use support::server::{Server, wait_until};
 const PROTOCOLS: [Protocol; 2] = [Protocol::Resp3, Protocol::Resp2];
 
 /// Scripts that hold on one node only, and why.
-const ONE_NODE: [(&str, &str); 6] = [
+const ONE_NODE: [(&str, &str); 7] = [
     ("hyperloglog::pfadd", "CONFIG SET reaches the node that is asked"),
     ("key::object", "CONFIG SET reaches the node that is asked"),
     ("server::cluster_slots", "it tells of a node that is alone"),
     ("server::info", "INFO tells of the node that is asked"),
     ("server::latency", "LATENCY tells of the node that is asked"),
+    ("server::slowlog", "SLOWLOG tells of the node that is asked"),
     ("string::msetnx", "MSETNX over several nodes is refused"),
 ];
 

@@ -120,7 +120,7 @@ fn tell(cx: &mut SessionCx<'_>, log: &Log, count: usize) {
         cx.out.int(i64::try_from(entry.value).unwrap_or(i64::MAX));
         cx.out.array(entry.args.len());
         entry.args.iter().for_each(|arg| cx.out.bulk(arg));
-        cx.out.bulk(entry.peer.to_string().as_bytes());
+        cx.out.bulk(entry.peer.as_bytes());
         cx.out.bulk(entry.name.as_bytes());
     }
 }
@@ -180,7 +180,7 @@ mod tests {
 
     fn note(node: &Node, kind: Kind, command: &str, value: u64) {
         let args: ringfort_protocol::OwnedArgs = command.split(' ').collect();
-        let (args, peer) = (kept(args.as_args()), ([10, 0, 0, 9], 5).into());
+        let (args, peer) = (kept(args.as_args()), "10.0.0.9:5".into());
         node.commandlog.of(kind).note(Entry { id: 0, time: 7, value, args, peer, name: "me".into() }, 128);
     }
 

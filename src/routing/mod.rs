@@ -45,7 +45,7 @@ use smallvec::{SmallVec, smallvec};
 pub use self::{execute::Executed, frame::Written, park::Parking, peer::PeerQueue, wait::WaitFor};
 use crate::{
     clients::{Door, Pause},
-    commandlog::{Kind, kept},
+    commandlog::{Entry, Kind, kept},
     commands::{
         Command, CommandError, Flags, Run, Spread,
         error::is_refusal,
@@ -476,6 +476,12 @@ impl Router {
             Some(command) => self.tally.fail(command.number),
             None => {}
         }
+    }
+
+    /// Remembers a command that stood out by `value`, with what is kept of its arguments, and who asked.
+    pub fn note_command(&self, kind: Kind, value: u64, args: Vec<Vec<u8>>, peer: String, name: String) {
+        let entry = Entry { id: 0, time: self.now.wall / 1_000, value, args, peer, name };
+        self.node.commandlog.of(kind).note(entry, self.settings.commandlog_max_len(kind));
     }
 
     fn note_spike(&self, event: Event, nanos: u64) {

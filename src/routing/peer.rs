@@ -6,7 +6,8 @@ use ringfort_protocol::{Args, Limits, Parsed, Parser, Resp, Span, encode_command
 use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, blocked, frame};
 use crate::{
     clients::Door,
-    commands::{self, CommandError, Run},
+    commandlog::{Kind, kept},
+    commands::{self, Command, CommandError, Flags, Run, generic::among::Among},
     routing::Executed,
     store::DATABASES,
 };
@@ -321,8 +322,42 @@ impl Router {
                         frame::put_reply(out, &frame::PeerReply { id: request.id, answer });
                     }
                 }
+                if let Some(nanos) = self.stopwatch.lap(&*self.node.clock) {
+                    self.note_served(conn, command, args, nanos);
+                }
             }
         }
+    }
+
+    /// Remembers a command that took `nanos` nanoseconds here for a client of another node, where somebody wants to know
+    /// that. The node stands in place of the client.
+    #[cold]
+    fn note_served(&mut self, conn: ConnKey, command: &'static Command, args: Args<'_>, nanos: u64) {
+        // What a client asked of all shards is told as it was asked.
+        let (command, args) = match command.run {
+            Run::Among => match Among::parse(args, self.node.store.shards()) {
+                Ok(among) => (among.command, among.args),
+                Err(_) => (command, args),
+            },
+            _ => (command, args),
+        };
+        self.note_time(command, nanos);
+        let micros = nanos / 1_000;
+        if command.flags.has(Flags::SKIP_SLOWLOG) || !self.settings.stands_out(Kind::Slow, micros) {
+            return;
+        }
+        let id = self.callers.get(&conn).map(|caller| caller.node);
+        let node = id.and_then(|id| self.topology.nodes.get(&id));
+        let address =
+            node.map(|node| format!("{}:{}", node.info.address.host, node.info.address.client_port));
+        let name = id.map(|id| id.to_string());
+        self.note_command(
+            Kind::Slow,
+            micros,
+            kept(args),
+            address.unwrap_or_default(),
+            name.unwrap_or_default(),
+        );
     }
 }
 

@@ -316,6 +316,31 @@ fn large_replies_are_noted_wherever_they_come_from() {
 }
 
 #[test]
+fn how_long_a_command_takes_is_told_where_it_runs() {
+    let mut cluster = Cluster::new(2);
+    for router in &cluster.routers {
+        router.node.config.change(&[("slowlog-log-slower-than", "0"), ("latency-tracking", "yes")]).unwrap();
+    }
+    let (here, there) = (key_of(0, 0), key_of(1, 0));
+    for command in [format!("append {here} v"), format!("append {there} v"), "dbsize".into()] {
+        assert_ne!(cluster.run(0, &command), "");
+    }
+    let told = |node: usize| {
+        let router = &cluster.routers[node];
+        let entries = router.node.commandlog.of(Kind::Slow).newest(9).into_iter().rev();
+        let words = |args: Vec<Vec<u8>>| String::from_utf8(args.join(&b' ')).unwrap();
+        let entries: Vec<_> = entries.map(|entry| (words(entry.args), entry.peer, entry.name)).collect();
+        (entries, router.tracked.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+    };
+    let client = |command: String| (command, "127.0.0.1:1".to_owned(), String::new());
+    let commands = vec![client(format!("append {here} v")), client("dbsize".into())];
+    assert_eq!(told(0), (commands, vec!["append", "dbsize"]));
+    let node = |command: String| (command, "127.0.0.1:1".to_owned(), id(0).to_string());
+    let commands = vec![node(format!("append {there} v")), node("dbsize".into())];
+    assert_eq!(told(1), (commands, vec!["append", "dbsize"]));
+}
+
+#[test]
 fn one_scan_goes_through_all_nodes() {
     for nodes in [1, 2, 3] {
         let (mut cluster, names) = filled(nodes, 100);

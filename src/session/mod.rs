@@ -14,7 +14,7 @@ use ringfort_protocol::{Args, Parsed, Parser, Resp, Span, reply};
 pub use self::{output::Output, writes::Writes};
 use crate::{
     clients::{Client, Door, Pause, Replies},
-    commandlog::{Entry, Kind, kept},
+    commandlog::{Kind, kept},
     commands::{
         self, Command, CommandError, Flags, Run,
         error::{is_error, is_refusal},
@@ -209,14 +209,15 @@ impl Session {
         match checked {
             Ok(command) => {
                 self.last = Some(command);
-                self.run(command, args, discard, router);
-                let nanos = router.stopwatch.lap(&*router.node.clock);
+                let is_elsewhere = self.run(command, args, discard, router);
+                let lap = router.stopwatch.lap(&*router.node.clock);
+                let nanos = lap.filter(|_| !is_elsewhere);
                 router.tally.call(command.number, router.stopwatch.took());
                 if is_error(self.output.since(mark)) {
                     router.note_error(Some(command), self.output.since(mark));
                 }
                 let (request, reply) = (len as u64, self.output.written_since(mark) as u64);
-                if nanos.is_some()
+                if lap.is_some()
                     || router.settings.stands_out(Kind::LargeRequest, request)
                     || router.settings.stands_out(Kind::LargeReply, reply)
                 {
@@ -290,9 +291,7 @@ impl Session {
 
     fn note(&self, kind: Kind, value: u64, args: Vec<Vec<u8>>, router: &Router) {
         let shared = &self.client.shared;
-        let (time, peer, name) = (router.now.wall / 1_000, shared.peer, shared.texts().name.clone());
-        let entry = Entry { id: 0, time, value, args, peer, name };
-        router.node.commandlog.of(kind).note(entry, router.settings.commandlog_max_len(kind));
+        router.note_command(kind, value, args, shared.peer.to_string(), shared.texts().name.clone());
     }
 
     /// Finds the command and decides whether this client may run it now.
@@ -308,26 +307,40 @@ impl Session {
         Ok(command)
     }
 
-    fn run(&mut self, command: &'static Command, args: Args<'_>, discard: bool, router: &mut Router) {
-        if let Run::Session(handler) = command.run {
-            return self.run_here(command, handler, args, discard, router);
-        }
-        if matches!(command.run, Run::Wait) {
-            match WaitFor::parse(args) {
-                Err(error) => self.output.tail().error(&error),
-                Ok(what) => {
-                    let hole = self.output.leave_hole(discard, command);
-                    self.blocked_on = Some(hole);
-                    router.wait(Origin::Client { conn: self.key, hole }, what, self.writes.all());
-                    self.writes.forget_older_epochs();
-                }
+    /// Runs a command, or has it run. Returns whether that is for another node alone, which measures it, too.
+    fn run(&mut self, command: &'static Command, args: Args<'_>, discard: bool, router: &mut Router) -> bool {
+        match command.run {
+            Run::Session(handler) => self.run_here(command, handler, args, discard, router),
+            Run::Wait => self.wait(command, args, discard, router),
+            Run::Control => {
+                let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard, command) };
+                router.for_control.push((origin, args.into()));
             }
-            return;
+            _ => return self.run_on_data(command, args, discard, router),
         }
-        if matches!(command.run, Run::Control) {
-            let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard, command) };
-            return router.for_control.push((origin, args.into()));
+        false
+    }
+
+    fn wait(&mut self, command: &'static Command, args: Args<'_>, discard: bool, router: &mut Router) {
+        match WaitFor::parse(args) {
+            Err(error) => self.output.tail().error(&error),
+            Ok(what) => {
+                let hole = self.output.leave_hole(discard, command);
+                self.blocked_on = Some(hole);
+                router.wait(Origin::Client { conn: self.key, hole }, what, self.writes.all());
+                self.writes.forget_older_epochs();
+            }
         }
+    }
+
+    /// Runs a command where its keys are. Returns whether that is for another node alone.
+    fn run_on_data(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        discard: bool,
+        router: &mut Router,
+    ) -> bool {
         let waits = command.waits(args);
         let request = Request {
             command,
@@ -343,7 +356,8 @@ impl Session {
         let keys = router.keys(command, args);
         if self.client.door == Door::Cluster && keys.windows(2).any(|pair| pair[0].slot != pair[1].slot) {
             let text = "CROSSSLOT Keys in request don't hash to the same slot";
-            return self.output.tail().error(&CommandError::other(text));
+            self.output.tail().error(&CommandError::other(text));
+            return false;
         }
         let place = match router.place(&request, &keys) {
             Place::Peer(_) | Place::Wait if request.replica && router.has_copies(&request, &keys) => {
@@ -353,12 +367,16 @@ impl Session {
         };
         let mut place = if router.must_queue(self.key, &request, &keys, place) { Place::Wait } else { place };
         if let (Door::Cluster, Place::Peer(owner)) = (self.client.door, place) {
-            return self.output.tail().error(&router.moved(&keys, owner));
+            self.output.tail().error(&router.moved(&keys, owner));
+            return false;
         }
         if place == Place::Here {
             let out = self.output.tail();
             match router.execute(&request, &keys, None, out) {
-                Executed::Done(written) => return self.writes.note(&written),
+                Executed::Done(written) => {
+                    self.writes.note(&written);
+                    return false;
+                }
                 Executed::NotServing => place = Place::Wait,
                 Executed::Waits => {}
             }
@@ -370,6 +388,7 @@ impl Session {
             self.blocked_on = Some(hole);
         }
         router.submit(Origin::Client { conn: self.key, hole }, request, &keys, place);
+        matches!(place, Place::Peer(_))
     }
 
     /// Runs a command about the connection or the server.
