@@ -206,10 +206,10 @@ impl Router {
         self.parked.waiters.contains_key(&origin)
     }
 
-    fn forget_parked(&mut self, origin: Origin) {
-        if let Some(waiter) = self.parked.waiters.remove(&origin) {
-            self.parked.bytes -= waiter.bytes();
-        }
+    fn forget_parked(&mut self, origin: Origin) -> Option<Arc<Waiter>> {
+        let waiter = self.parked.waiters.remove(&origin)?;
+        self.parked.bytes -= waiter.bytes();
+        Some(waiter)
     }
 
     /// Takes one who does not wait any more out of the queues of his keys. No shard may be locked.
@@ -340,8 +340,7 @@ impl Router {
     /// Passes a reply on to the loop that the waiter came by.
     fn hand_over(&mut self, waiter: &Waiter, reply: Reply, written: Written) {
         if waiter.home == self.index {
-            self.forget_parked(waiter.origin);
-            return self.complete(waiter.origin, reply.into_bytes(), written);
+            return self.answer_parked(waiter.origin, reply, written);
         }
         let mailbox = &self.parking.mailboxes[waiter.home];
         lock(&mailbox.served).push((waiter.origin, reply, written));
@@ -354,8 +353,14 @@ impl Router {
         let served = std::mem::take(&mut *lock(&parking.mailboxes[self.index].served));
         self.ran |= !served.is_empty();
         for (origin, reply, written) in served {
-            self.forget_parked(origin);
-            self.complete(origin, reply.into_bytes(), written);
+            self.answer_parked(origin, reply, written);
+        }
+    }
+
+    /// Answers one who came by this loop and was served.
+    fn answer_parked(&mut self, origin: Origin, reply: Reply, written: Written) {
+        if let Some(waiter) = self.forget_parked(origin) {
+            self.answer(origin, &waiter.request.as_request(), reply.into_bytes(), written);
         }
     }
 }

@@ -294,14 +294,16 @@ fn large_replies_are_noted_wherever_they_come_from() {
     }
     let node = Arc::clone(&cluster.routers[0].node);
     node.config.change(&[("commandlog-reply-larger-than", "300")]).unwrap();
-    // From here, from a peer, from several, in steps, and after a wait.
+    // From here, from a peer, from several, in steps, after a wait for the shard, and after one for data.
     let (here, there, third) = (&keys[0], &keys[1], &keys[2]);
+    let list = key_of(0, 1);
     let asked = [
         format!("get {here}"),
         format!("get {there}"),
         format!("mget {there} {third}"),
         format!("lcs {there} {third}"),
         format!("getrange {here} 0 -1"),
+        format!("blpop {list} 0"),
     ];
     asked[..4].iter().for_each(|command| assert_ne!(cluster.run(0, command), ""));
     cluster.agree(2, |shard| (shard != 0).then_some(usize::from(shard) % 3));
@@ -309,6 +311,9 @@ fn large_replies_are_noted_wherever_they_come_from() {
     cluster.agree(3, |shard| Some(usize::from(shard) % 3));
     cluster.settle();
     assert!(cluster.replies(0).starts_with("$300 "));
+    assert_eq!(cluster.run(0, &asked[5]), "");
+    assert_eq!(cluster.run(1, &format!("rpush {list} {}", "x".repeat(300))), ":1 ");
+    assert!(cluster.replies(0).starts_with("*2 "));
     assert_eq!(cluster.run(0, &format!("strlen {there}")), ":300 ");
     let noted = node.commandlog.of(Kind::LargeReply).newest(9).into_iter().rev();
     let words = |entry: crate::commandlog::Entry| String::from_utf8(entry.args.join(&b' ')).unwrap();

@@ -469,6 +469,7 @@ fn a_job_of_many_steps_is_no_deep_recursion() {
 fn another_loop_of_the_node_serves_those_of_this_one() {
     let mut cluster = Cluster::new(1);
     let (node, parking) = (Arc::clone(&cluster.routers[0].node), Arc::new(Parking::new(2)));
+    node.config.change(&[("commandlog-reply-larger-than", "10")]).unwrap();
     let mut loops = [0, 1].map(|index| Router::new(Arc::clone(&node), Arc::clone(&parking), index, 5));
     std::mem::swap(&mut cluster.routers[0], &mut loops[0]);
     let (first, second) = (cluster.connect(0), cluster.connect(0));
@@ -486,6 +487,8 @@ fn another_loop_of_the_node_serves_those_of_this_one() {
     cluster.routers[0].take_served();
     cluster.deliver(0);
     assert_eq!((cluster.replies(first), cluster.replies(second)), ("*2 $1 k $1 v ".into(), String::new()));
+    let large = node.commandlog.of(Kind::LargeReply).newest(9);
+    assert_eq!(large.iter().map(|entry| entry.args.join(&b' ')).collect::<Vec<_>>(), [b"blpop k 0"]);
     cluster.hang_up(second);
     assert_eq!(cluster.under_way(), 0);
 }
