@@ -3,10 +3,10 @@
 use ringfort_protocol::Args;
 
 use super::{
-    Acl, Command, CommandError, Flags, Group, Run, families, full_name, help,
+    Acl, Command, CommandError, Flags, Group, families, full_name, help,
     parse::{integer, is},
     resolve,
-    session::{SessionCx, SessionHandler},
+    session::SessionCx,
 };
 use crate::env::random;
 
@@ -21,18 +21,30 @@ const ACL: Command = Command {
     complexity: "Depends on subcommand.",
     arity: -2,
     subcommands: &[
-        sub("cat", -2, ANY, cat, "Tells the categories of commands, or the commands of one"),
-        sub("whoami", 2, ANY, who_am_i, "Tells the user of the connection: `default`"),
-        sub("genpass", -2, ANY, generate_password, "Makes up a password that nobody can guess"),
-        sub("users", 2, ADMIN, who_am_i_in_a_list, "Tells all users: `default`"),
-        sub("list", 2, ADMIN, list, "Tells what the one user may do, as a line of a configuration file"),
-        sub("getuser", 3, ADMIN, get_user, "Tells what a user may do"),
-        sub("dryrun", -4, ADMIN, dry_run, "Tells whether a user may run a command, without running it"),
-        sub("setuser", -3, ADMIN, |_, _| Err(ONE_USER), "Is refused: there is one user"),
-        sub("deluser", -3, ADMIN, |_, _| Err(ONE_USER), "Is refused: there is one user"),
-        sub("load", 2, ADMIN, |_, _| Err(ONE_USER), "Is refused: there is one user"),
-        sub("save", 2, ADMIN, |_, _| Err(ONE_USER), "Is refused: there is one user"),
-        sub("log", -2, ADMIN, |_, _| Err(ONE_USER), "Is refused: the one user is denied nothing"),
+        ANY.named("cat", "6.0.0", -2, cat, "Tells the categories of commands, or the commands of one"),
+        ANY.named("whoami", "6.0.0", 2, who_am_i, "Tells the user of the connection: `default`"),
+        ANY.named("genpass", "6.0.0", -2, generate_password, "Makes up a password that nobody can guess"),
+        ADMIN.named("users", "6.0.0", 2, who_am_i_in_a_list, "Tells all users: `default`"),
+        ADMIN.named(
+            "list",
+            "6.0.0",
+            2,
+            list,
+            "Tells what the one user may do, as a line of a configuration file",
+        ),
+        ADMIN.named("getuser", "6.0.0", 3, get_user, "Tells what a user may do"),
+        ADMIN.named(
+            "dryrun",
+            "6.0.0",
+            -4,
+            dry_run,
+            "Tells whether a user may run a command, without running it",
+        ),
+        ADMIN.named("setuser", "6.0.0", -3, |_, _| Err(ONE_USER), "Is refused: there is one user"),
+        ADMIN.named("deluser", "6.0.0", -3, |_, _| Err(ONE_USER), "Is refused: there is one user"),
+        ADMIN.named("load", "6.0.0", 2, |_, _| Err(ONE_USER), "Is refused: there is one user"),
+        ADMIN.named("save", "6.0.0", 2, |_, _| Err(ONE_USER), "Is refused: there is one user"),
+        ADMIN.named("log", "6.0.0", -2, |_, _| Err(ONE_USER), "Is refused: the one user is denied nothing"),
         help::help(Group::Server, "6.0.0", |cx, _| {
             help::write(cx, "ACL", HELP);
             Ok(())
@@ -41,19 +53,15 @@ const ACL: Command = Command {
     ..Command::BASE
 };
 
-const ANY: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
-const ADMIN: Flags = ANY.and(Flags::ADMIN);
+/// What the subcommands share that anybody may use.
+const ANY: Command = Command {
+    group: Group::Server,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    ..Command::BASE
+};
 
-const fn sub(
-    name: &'static str,
-    arity: i8,
-    flags: Flags,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
-    let (group, since) = (Group::Server, "6.0.0");
-    Command { name, summary, group, since, arity, flags, run: Run::Session(run), ..Command::BASE }
-}
+/// The same of those that administer.
+const ADMIN: Command = Command { flags: ANY.flags.and(Flags::ADMIN), ..ANY };
 
 const HELP: &[&str] = &[
     "CAT [<category>]",

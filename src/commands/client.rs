@@ -5,12 +5,12 @@ use std::sync::{Arc, atomic::Ordering};
 use ringfort_protocol::{Args, number};
 
 use super::{
-    Command, CommandError, Flags, Group, Run,
+    Command, CommandError, Flags, Group,
     connection::{USER, client_name, printable_word},
     help,
     parse::{integer, is},
     server::unknown_form,
-    session::{SessionCx, SessionHandler},
+    session::SessionCx,
 };
 use crate::clients::{Pause, Replies, Shared, Unblock};
 
@@ -28,55 +28,50 @@ const CLIENT: Command = Command {
     ..Command::BASE
 };
 
-const OWN: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
-const OTHERS: Flags = OWN.and(Flags::ADMIN);
+/// What the subcommands about the connection itself share.
+const OWN: Command = Command {
+    group: Group::Connection,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    ..Command::BASE
+};
+
+/// The same of those about others.
+const OTHERS: Command = Command { flags: OWN.flags.and(Flags::ADMIN), ..OWN };
+
 const PER_CLIENT: &str = "O(N) where N is the number of client connections";
 
-const fn sub(
-    name: &'static str,
-    since: &'static str,
-    arity: i8,
-    flags: Flags,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
-    let group = Group::Connection;
-    Command { name, summary, group, since, arity, flags, run: Run::Session(run), ..Command::BASE }
-}
-
 const SUBCOMMANDS: &[Command] = &[
-    sub("id", "5.0.0", 2, OWN, id, "Tells the number of the connection"),
-    sub("info", "6.2.0", 2, OWN, info, "Describes the connection"),
-    Command { complexity: PER_CLIENT, ..sub("list", "2.4.0", -2, OTHERS, list, "Describes connections") },
-    Command { complexity: PER_CLIENT, ..sub("kill", "2.4.0", -3, OTHERS, kill, "Closes connections") },
-    sub("setname", "2.6.9", 3, OWN, set_name, "Names the connection"),
-    sub("getname", "2.6.9", 2, OWN, get_name, "Tells the name of the connection"),
-    sub("setinfo", "7.2.0", 4, OWN, set_info, "Tells the server name and version of the client's library"),
-    sub("no-evict", "7.0.0", 3, OTHERS, no_evict, "Exempts the connection from being closed for memory"),
-    sub("no-touch", "7.2.0", 3, OWN, no_touch, "Has reads of the connection leave no mark on keys"),
-    sub("capa", "8.0.0", -3, OWN, capa, "Tells the server what the client can do"),
-    sub(
+    OWN.named("id", "5.0.0", 2, id, "Tells the number of the connection"),
+    OWN.named("info", "6.2.0", 2, info, "Describes the connection"),
+    Command { complexity: PER_CLIENT, ..OTHERS.named("list", "2.4.0", -2, list, "Describes connections") },
+    Command { complexity: PER_CLIENT, ..OTHERS.named("kill", "2.4.0", -3, kill, "Closes connections") },
+    OWN.named("setname", "2.6.9", 3, set_name, "Names the connection"),
+    OWN.named("getname", "2.6.9", 2, get_name, "Tells the name of the connection"),
+    OWN.named("setinfo", "7.2.0", 4, set_info, "Tells the server name and version of the client's library"),
+    OTHERS.named("no-evict", "7.0.0", 3, no_evict, "Exempts the connection from being closed for memory"),
+    OWN.named("no-touch", "7.2.0", 3, no_touch, "Has reads of the connection leave no mark on keys"),
+    OWN.named("capa", "8.0.0", -3, capa, "Tells the server what the client can do"),
+    OWN.named(
         "import-source",
         "8.1.0",
         3,
-        OWN,
         import_source,
         "Is refused, but for OFF: there is no mode for imports",
     ),
-    sub("reply", "3.2.0", 3, OWN, reply, "Switches replies on or off, or skips the next one"),
-    sub("pause", "2.9.50", -3, OTHERS, pause, "Holds up the commands of all clients for a time"),
+    OWN.named("reply", "3.2.0", 3, reply, "Switches replies on or off, or skips the next one"),
+    OTHERS.named("pause", "2.9.50", -3, pause, "Holds up the commands of all clients for a time"),
     Command {
         complexity: "O(N) Where N is the number of paused clients",
-        ..sub("unpause", "6.2.0", 2, OTHERS, unpause, "Ends a pause")
+        ..OTHERS.named("unpause", "6.2.0", 2, unpause, "Ends a pause")
     },
     Command {
         complexity: "O(log N) where N is the number of client connections",
-        ..sub("unblock", "5.0.0", -3, OTHERS, unblock, "Ends the wait of a blocked client")
+        ..OTHERS.named("unblock", "5.0.0", -3, unblock, "Ends the wait of a blocked client")
     },
-    sub("tracking", "6.0.0", -3, OWN, tracking, "Switches invalidation messages on or off"),
-    sub("trackinginfo", "6.2.0", 2, OWN, tracking_info, "Tells whether invalidation messages are on"),
-    sub("getredir", "6.0.0", 2, OWN, get_redir, "Tells which connection gets invalidation messages"),
-    sub("caching", "6.0.0", 3, OWN, caching, "Says whether the next command's keys are tracked"),
+    OWN.named("tracking", "6.0.0", -3, tracking, "Switches invalidation messages on or off"),
+    OWN.named("trackinginfo", "6.2.0", 2, tracking_info, "Tells whether invalidation messages are on"),
+    OWN.named("getredir", "6.0.0", 2, get_redir, "Tells which connection gets invalidation messages"),
+    OWN.named("caching", "6.0.0", 3, caching, "Says whether the next command's keys are tracked"),
     help::help(Group::Connection, "5.0.0", |cx, _| {
         help::write(cx, "CLIENT", HELP);
         Ok(())

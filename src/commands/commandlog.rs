@@ -3,9 +3,9 @@
 use ringfort_protocol::{Args, number};
 
 use super::{
-    Command, CommandError, Group, Run, help, parse,
+    Command, CommandError, Group, help, parse,
     server::{ADMIN, unknown_form},
-    session::{SessionCx, SessionHandler},
+    session::SessionCx,
 };
 use crate::commandlog::{Kind, Log};
 
@@ -22,12 +22,12 @@ const COMMANDLOG: Command = Command {
     subcommands: &[
         Command {
             complexity: "O(N) where N is the number of entries returned",
-            ..sub("get", "8.1.0", 4, get, "Tells the latest commands of a log")
+            ..SUB.named("get", "8.1.0", 4, get, "Tells the latest commands of a log")
         },
-        sub("len", "8.1.0", 3, len, "Tells how many commands of a log are remembered"),
+        SUB.named("len", "8.1.0", 3, len, "Tells how many commands of a log are remembered"),
         Command {
             complexity: "O(N) where N is the number of entries in the log",
-            ..sub("reset", "8.1.0", 3, reset, "Forgets the commands of a log")
+            ..SUB.named("reset", "8.1.0", 3, reset, "Forgets the commands of a log")
         },
         help::help(Group::Server, "8.1.0", |cx, _| {
             help::write(cx, "COMMANDLOG", HELP);
@@ -47,12 +47,12 @@ const SLOWLOG: Command = Command {
     subcommands: &[
         Command {
             complexity: "O(N) where N is the number of entries returned",
-            ..sub("get", "2.2.12", -2, slowlog_get, "Tells the latest slow commands")
+            ..SUB.named("get", "2.2.12", -2, slowlog_get, "Tells the latest slow commands")
         },
-        sub("len", "2.2.12", 2, slowlog_len, "Tells how many slow commands are remembered"),
+        SUB.named("len", "2.2.12", 2, slowlog_len, "Tells how many slow commands are remembered"),
         Command {
             complexity: "O(N) where N is the number of entries in the slowlog",
-            ..sub("reset", "2.2.12", 2, slowlog_reset, "Forgets the slow commands")
+            ..SUB.named("reset", "2.2.12", 2, slowlog_reset, "Forgets the slow commands")
         },
         help::help(Group::Server, "6.2.0", |cx, _| {
             help::write(cx, "SLOWLOG", SLOWLOG_HELP);
@@ -62,16 +62,8 @@ const SLOWLOG: Command = Command {
     ..Command::BASE
 };
 
-const fn sub(
-    name: &'static str,
-    since: &'static str,
-    arity: i8,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
-    let group = Group::Server;
-    Command { name, summary, group, since, arity, flags: ADMIN, run: Run::Session(run), ..Command::BASE }
-}
+/// What the subcommands of both share.
+const SUB: Command = Command { group: Group::Server, flags: ADMIN, ..Command::BASE };
 
 const HELP: &[&str] = &[
     "GET <count> <type>",

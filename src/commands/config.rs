@@ -3,8 +3,9 @@
 use ringfort_protocol::Args;
 
 use super::{
-    Command, CommandError, Flags, Group, Run, help,
-    session::{Later, SessionCx, SessionHandler},
+    Command, CommandError, Flags, Group, help,
+    server::ADMIN,
+    session::{Later, SessionCx},
 };
 use crate::{config::matching, log};
 
@@ -21,14 +22,14 @@ const CONFIG: Command = Command {
     subcommands: &[
         Command {
             complexity: "O(N) when N is the number of configuration parameters provided",
-            ..sub("get", "2.0.0", -3, get, "Tells settings by their names")
+            ..SUB.named("get", "2.0.0", -3, get, "Tells settings by their names")
         },
         Command {
             complexity: "O(N) when N is the number of configuration parameters provided",
-            ..sub("set", "2.0.0", -4, set, "Changes settings: all that are named, or none")
+            ..SUB.named("set", "2.0.0", -4, set, "Changes settings: all that are named, or none")
         },
-        sub("resetstat", "2.0.0", 2, reset_stat, "Sets the counters of INFO to zero"),
-        sub("rewrite", "2.8.0", 2, rewrite, "Writes the settings in force into the configuration file"),
+        SUB.named("resetstat", "2.0.0", 2, reset_stat, "Sets the counters of INFO to zero"),
+        SUB.named("rewrite", "2.8.0", 2, rewrite, "Writes the settings in force into the configuration file"),
         help::help(Group::Server, "5.0.0", |cx, _| {
             help::write(cx, "CONFIG", HELP);
             Ok(())
@@ -37,17 +38,8 @@ const CONFIG: Command = Command {
     ..Command::BASE
 };
 
-const fn sub(
-    name: &'static str,
-    since: &'static str,
-    arity: i8,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
-    let flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
-    let group = Group::Server;
-    Command { name, summary, group, since, arity, flags, run: Run::Session(run), ..Command::BASE }
-}
+/// What its subcommands share.
+const SUB: Command = Command { group: Group::Server, flags: ADMIN.and(Flags::NOSCRIPT), ..Command::BASE };
 
 const HELP: &[&str] = &[
     "GET <pattern> [<pattern> ...]",

@@ -6,9 +6,8 @@ use hdrhistogram::Histogram;
 use ringfort_protocol::Args;
 
 use super::{
-    Command, CommandError, Flags, Group, QUOTED, Reply, Run, at_most, help, parse,
-    server::ADMIN,
-    session::{SessionCx, SessionHandler},
+    Command, CommandError, Flags, Group, QUOTED, Reply, at_most, help, parse, server::ADMIN,
+    session::SessionCx,
 };
 use crate::{
     config::Settings,
@@ -26,15 +25,21 @@ const LATENCY: Command = Command {
     complexity: "Depends on subcommand.",
     arity: -2,
     subcommands: &[
-        sub("doctor", "2.8.13", 2, doctor, "Tells in words what takes long, and what may be done about it"),
-        sub("graph", "2.8.13", 3, graph, "Draws when an event took long, and how long"),
+        SUB.named(
+            "doctor",
+            "2.8.13",
+            2,
+            doctor,
+            "Tells in words what takes long, and what may be done about it",
+        ),
+        SUB.named("graph", "2.8.13", 3, graph, "Draws when an event took long, and how long"),
         Command {
             complexity: "O(N) where N is the number of commands with latency information being retrieved.",
-            ..sub("histogram", "7.0.0", -2, histogram, "Tells how often commands took how long")
+            ..SUB.named("histogram", "7.0.0", -2, histogram, "Tells how often commands took how long")
         },
-        sub("history", "2.8.13", 3, history, "Tells when an event took long, and how long"),
-        sub("latest", "2.8.13", 2, latest, "Tells of each event how long it last took, and at most"),
-        sub("reset", "2.8.13", -2, reset, "Forgets that events took long"),
+        SUB.named("history", "2.8.13", 3, history, "Tells when an event took long, and how long"),
+        SUB.named("latest", "2.8.13", 2, latest, "Tells of each event how long it last took, and at most"),
+        SUB.named("reset", "2.8.13", -2, reset, "Forgets that events took long"),
         help::help(Group::Server, "2.8.13", |cx, _| {
             help::write(cx, "LATENCY", HELP);
             Ok(())
@@ -43,16 +48,8 @@ const LATENCY: Command = Command {
     ..Command::BASE
 };
 
-const fn sub(
-    name: &'static str,
-    since: &'static str,
-    arity: i8,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
-    let (group, flags) = (Group::Server, ADMIN.and(Flags::NOSCRIPT));
-    Command { name, summary, group, since, arity, flags, run: Run::Session(run), ..Command::BASE }
-}
+/// What its subcommands share.
+const SUB: Command = Command { group: Group::Server, flags: ADMIN.and(Flags::NOSCRIPT), ..Command::BASE };
 
 const HELP: &[&str] = &[
     "DOCTOR",

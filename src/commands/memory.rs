@@ -8,7 +8,7 @@ use ringfort_protocol::Args;
 use super::{
     Command, CommandError, Cx, Done, Flags, Group, KeyFlags, KeySpec, Reply, Run, help,
     parse::{integer, is},
-    session::{SessionCx, SessionHandler},
+    session::SessionCx,
 };
 use crate::store::{DATABASES, Role};
 
@@ -34,17 +34,24 @@ const MEMORY: Command = Command {
             run: Run::Data(usage),
             ..Command::BASE
         },
-        sub("doctor", Flags::NONE, doctor, "Tells in words whether something is wrong with memory"),
-        sub("malloc-stats", Flags::LOADING, malloc_stats, "Tells what the allocator says"),
-        sub(
-            "purge",
-            Flags::LOADING,
-            purge,
-            "Does nothing: pages that are not in use are returned by themselves",
-        ),
+        SUB.named("doctor", "4.0.0", 2, doctor, "Tells in words whether something is wrong with memory"),
+        Command {
+            flags: Flags::LOADING,
+            ..SUB.named("malloc-stats", "4.0.0", 2, malloc_stats, "Tells what the allocator says")
+        },
+        Command {
+            flags: Flags::LOADING,
+            ..SUB.named(
+                "purge",
+                "4.0.0",
+                2,
+                purge,
+                "Does nothing: pages that are not in use are returned by themselves",
+            )
+        },
         Command {
             complexity: "O(N) where N is the number of shards",
-            ..sub("stats", Flags::NONE, stats, "Tells what takes memory")
+            ..SUB.named("stats", "4.0.0", 2, stats, "Tells what takes memory")
         },
         help::help(Group::Server, "4.0.0", |cx, _| {
             help::write(cx, "MEMORY", HELP);
@@ -54,10 +61,8 @@ const MEMORY: Command = Command {
     ..Command::BASE
 };
 
-const fn sub(name: &'static str, flags: Flags, run: SessionHandler, summary: &'static str) -> Command {
-    let (group, since, arity) = (Group::Server, "4.0.0", 2);
-    Command { name, summary, group, since, arity, flags, run: Run::Session(run), ..Command::BASE }
-}
+/// What its subcommands share.
+const SUB: Command = Command { group: Group::Server, ..Command::BASE };
 
 const HELP: &[&str] = &[
     "DOCTOR",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringfort_protocol::Args;
 
-use super::{CommandError, Reply};
+use super::{Command, CommandError, Reply, Run};
 use crate::{clients::Client, env::Now, node::Node, stopping::Stop};
 
 /// What such a handler may see and change.
@@ -37,3 +37,18 @@ pub enum Later {
 
 /// A handler of a command about the connection or the server.
 pub type SessionHandler = fn(&mut SessionCx<'_>, Args<'_>) -> Result<(), CommandError>;
+
+impl Command {
+    /// The declaration of a command about the connection or the server. What is not given, it has from this one, in
+    /// which is what its family shares.
+    pub(super) const fn named(
+        self,
+        name: &'static str,
+        since: &'static str,
+        arity: i8,
+        run: SessionHandler,
+        summary: &'static str,
+    ) -> Self {
+        Self { name, since, arity, run: Run::Session(run), summary, ..self }
+    }
+}

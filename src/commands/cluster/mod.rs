@@ -11,11 +11,7 @@ use ringfort_cluster::{NodeId, NodeState, Topology};
 use ringfort_protocol::{Args, slot};
 
 use self::map::{Health, Map};
-use super::{
-    Acl, Command, CommandError, Flags, Group, Reply, Run, help,
-    parse::integer,
-    session::{SessionCx, SessionHandler},
-};
+use super::{Acl, Command, CommandError, Flags, Group, Reply, Run, help, parse::integer, session::SessionCx};
 use crate::{
     clients::Door,
     store::{Role, copy::Position},
@@ -70,58 +66,56 @@ const ASKING: Command = Command {
 
 const PER_NODE: &str = "O(N) where N is the total number of Cluster nodes";
 
-const fn sub(
-    name: &'static str,
-    since: &'static str,
-    arity: i8,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
-    let (group, flags) = (Group::Cluster, Flags::STALE);
-    Command { name, summary, group, since, arity, flags, run: Run::Session(run), ..Command::BASE }
-}
+/// What its subcommands share.
+const SUB: Command = Command { group: Group::Cluster, flags: Flags::STALE, ..Command::BASE };
 
 const SUBCOMMANDS: &[Command] = &[
     Command {
         complexity: PER_NODE,
-        ..sub("slots", "3.0.0", 2, slots, "Tells which nodes serve which slots")
+        ..SUB.named("slots", "3.0.0", 2, slots, "Tells which nodes serve which slots")
     },
     Command {
         complexity: PER_NODE,
-        ..sub("shards", "7.0.0", 2, shards, "Tells which nodes serve which slots, and their health")
+        ..SUB.named("shards", "7.0.0", 2, shards, "Tells which nodes serve which slots, and their health")
     },
     Command {
         complexity: PER_NODE,
-        ..sub("nodes", "3.0.0", 2, nodes, "Tells the nodes of the cluster, one a line")
+        ..SUB.named("nodes", "3.0.0", 2, nodes, "Tells the nodes of the cluster, one a line")
     },
-    sub("info", "3.0.0", 2, info, "On the cluster port, tells the state of the cluster"),
-    sub("myid", "3.0.0", 2, my_id, "Tells the id of this node"),
-    sub("myshardid", "7.2.0", 2, my_id, "Tells the id of this node: it belongs to many shards"),
+    SUB.named("info", "3.0.0", 2, info, "On the cluster port, tells the state of the cluster"),
+    SUB.named("myid", "3.0.0", 2, my_id, "Tells the id of this node"),
+    SUB.named("myshardid", "7.2.0", 2, my_id, "Tells the id of this node: it belongs to many shards"),
     Command {
         complexity: "O(N) where N is the number of bytes in the key",
-        ..sub("keyslot", "3.0.0", 3, key_slot, "Tells the slot of a key")
+        ..SUB.named("keyslot", "3.0.0", 3, key_slot, "Tells the slot of a key")
     },
-    sub("countkeysinslot", "3.0.0", 3, count_keys_in_slot, "Tells how many keys of a slot this node has"),
+    SUB.named(
+        "countkeysinslot",
+        "3.0.0",
+        3,
+        count_keys_in_slot,
+        "Tells how many keys of a slot this node has",
+    ),
     Command {
         complexity: "O(log(N)) where N is the number of requested keys",
-        ..sub("getkeysinslot", "3.0.0", 4, get_keys_in_slot, "Tells keys of a slot that this node has")
+        ..SUB.named("getkeysinslot", "3.0.0", 4, get_keys_in_slot, "Tells keys of a slot that this node has")
     },
     Command {
         complexity: PER_NODE,
-        ..sub("links", "7.0.0", 2, links, "Tells nothing: links are not listed")
+        ..SUB.named("links", "7.0.0", 2, links, "Tells nothing: links are not listed")
     },
     Command {
         flags: Flags::ADMIN.and(Flags::STALE),
-        ..sub("replicas", "5.0.0", 3, replicas, "Tells the nodes that hold replicas of a node's slots")
+        ..SUB.named("replicas", "5.0.0", 3, replicas, "Tells the nodes that hold replicas of a node's slots")
     },
     Command {
         flags: Flags::ADMIN.and(Flags::STALE),
-        ..sub("slaves", "3.0.0", 3, replicas, "Tells the nodes that hold replicas of a node's slots")
+        ..SUB.named("slaves", "3.0.0", 3, replicas, "Tells the nodes that hold replicas of a node's slots")
     },
     Command {
         complexity: "O(N) where N is the number of failure reports",
         flags: Flags::ADMIN.and(Flags::STALE),
-        ..sub(
+        ..SUB.named(
             "count-failure-reports",
             "3.0.0",
             3,

@@ -7,9 +7,8 @@ use ringfort_protocol::{Args, glob};
 
 use self::describe::{document, inform};
 use super::{
-    Begin, Command, CommandError, Flags, Group, KeyFlags, Run, families, find, help,
-    parse::is,
-    session::{SessionCx, SessionHandler},
+    Begin, Command, CommandError, Flags, Group, KeyFlags, Run, families, find, help, parse::is,
+    session::SessionCx,
 };
 
 /// The family.
@@ -18,42 +17,30 @@ pub(super) const COMMANDS: &[Command] = &[COMMAND];
 const COMMAND: Command = Command {
     complexity: "O(N) where N is the total number of commands",
     subcommands: SUBCOMMANDS,
-    ..sub("command", "2.8.13", -1, |cx, _| info_of_all(cx), "Describes all commands")
+    ..SUB.named("command", "2.8.13", -1, |cx, _| info_of_all(cx), "Describes all commands")
 };
 
-const fn sub(
-    name: &'static str,
-    since: &'static str,
-    arity: i8,
-    run: SessionHandler,
-    summary: &'static str,
-) -> Command {
-    Command {
-        name,
-        summary,
-        group: Group::Server,
-        since,
-        arity,
-        flags: Flags::LOADING.and(Flags::STALE),
-        acl: super::Acl::CONNECTION,
-        run: Run::Session(run),
-        ..Command::BASE
-    }
-}
+/// What it shares with its subcommands.
+const SUB: Command = Command {
+    group: Group::Server,
+    flags: Flags::LOADING.and(Flags::STALE),
+    acl: super::Acl::CONNECTION,
+    ..Command::BASE
+};
 
 const SUBCOMMANDS: &[Command] = &[
-    sub("count", "2.8.13", 2, count, "Tells how many commands there are"),
+    SUB.named("count", "2.8.13", 2, count, "Tells how many commands there are"),
     Command {
         complexity: "O(N) where N is the number of commands to look up",
-        ..sub("docs", "7.0.0", -2, docs, "Documents commands")
+        ..SUB.named("docs", "7.0.0", -2, docs, "Documents commands")
     },
     Command {
         complexity: "O(N) where N is the number of arguments to the command",
-        ..sub("getkeys", "2.8.13", -3, get_keys, "Tells which arguments of a command are keys")
+        ..SUB.named("getkeys", "2.8.13", -3, get_keys, "Tells which arguments of a command are keys")
     },
     Command {
         complexity: "O(N) where N is the number of arguments to the command",
-        ..sub(
+        ..SUB.named(
             "getkeysandflags",
             "7.0.0",
             -3,
@@ -63,11 +50,11 @@ const SUBCOMMANDS: &[Command] = &[
     },
     Command {
         complexity: "O(N) where N is the number of commands to look up",
-        ..sub("info", "2.8.13", -2, info, "Describes commands")
+        ..SUB.named("info", "2.8.13", -2, info, "Describes commands")
     },
     Command {
         complexity: "O(N) where N is the total number of commands",
-        ..sub("list", "7.0.0", -2, list, "Tells the names of commands")
+        ..SUB.named("list", "7.0.0", -2, list, "Tells the names of commands")
     },
     Command {
         acl: super::Acl::CONNECTION,
