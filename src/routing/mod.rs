@@ -818,11 +818,21 @@ impl Router {
 
     /// Passes the reply to a request on to whoever asked. Of a large one, a client's session learns what was asked.
     fn answer(&mut self, origin: Origin, request: &Request<'_>, reply: Vec<u8>, written: Written) {
-        let is_large = self.settings.stands_out(Kind::LargeReply, reply.len() as u64)
-            && !request.command.flags.has(Flags::SKIP_SLOWLOG);
+        self.answer_to(origin, reply, written, || asked(request));
+    }
+
+    /// The same, for who knows what was asked.
+    fn answer_to(
+        &mut self,
+        origin: Origin,
+        reply: Vec<u8>,
+        written: Written,
+        asked: impl FnOnce() -> Option<Vec<Vec<u8>>>,
+    ) {
+        let is_large = self.settings.stands_out(Kind::LargeReply, reply.len() as u64);
         self.complete(origin, reply, written);
         if let (true, Origin::Client { .. }, Some(last)) = (is_large, origin, self.completions.last_mut()) {
-            last.asked = Some(kept(request.args));
+            last.asked = asked();
         }
     }
 
@@ -855,4 +865,9 @@ impl Router {
         let is_copy = |shard: &ShardId| matches!(role(shard), Role::Replica | Role::Primary);
         !keys.is_empty() && self.needed(request, keys).iter().all(is_copy)
     }
+}
+
+/// What is kept of a request that stands out, if it may.
+fn asked(request: &Request<'_>) -> Option<Vec<Vec<u8>>> {
+    (!request.command.flags.has(Flags::SKIP_SLOWLOG)).then(|| kept(request.args))
 }

@@ -7,7 +7,7 @@ use ringfort_cluster::ShardId;
 use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
 use super::{
-    Origin, Owned, Place, Request, Route, Router,
+    Origin, Place, Request, Route, Router, asked,
     blocked::{Ending, Several},
     frame::Written,
     steps::{Asked, Job},
@@ -26,8 +26,8 @@ const GATHERS_LIMIT: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Gathering {
     pub(super) origin: Origin,
-    /// What was asked, where the reply may be large.
-    request: Option<Owned>,
+    /// What is kept of what a client asked, where the reply may be large.
+    asked: Option<Vec<Vec<u8>>>,
     gather: Gather,
     resp: Resp,
     /// Of each part, the places of its keys among the keys of the request, and its reply once it is there.
@@ -53,7 +53,7 @@ impl Gathering {
     pub(super) fn new(origin: Origin, gather: Gather, parts: usize) -> Self {
         let parts: Vec<Part> = (0..parts).map(|_| Part::default()).collect();
         let (missing, written, resp) = (parts.len(), Written::new(), Default::default());
-        Self { origin, request: None, gather, resp, parts, missing, written, waits: false, ending: None }
+        Self { origin, asked: None, gather, resp, parts, missing, written, waits: false, ending: None }
     }
 }
 
@@ -222,19 +222,10 @@ impl Router {
     fn begin(&mut self, origin: Origin, request: Request<'_>, gather: Gather, parts: Vec<Part>) -> usize {
         let (missing, written, resp, waits) = (parts.len(), Written::new(), request.resp, request.waits);
         let may_be_large = gather.is_of_streams() || matches!(gather, Gather::PerKey | Gather::Concat);
-        let request = may_be_large.then(|| request.to_owned());
+        let is_told = may_be_large && matches!(origin, Origin::Client { .. });
+        let asked = if is_told { asked(&request) } else { None };
         let ending = None;
-        self.gathers.insert(Gathering {
-            origin,
-            request,
-            gather,
-            resp,
-            parts,
-            missing,
-            written,
-            waits,
-            ending,
-        })
+        self.gathers.insert(Gathering { origin, asked, gather, resp, parts, missing, written, waits, ending })
     }
 
     pub(super) fn gather(&mut self, gather: usize, part: usize, reply: Vec<u8>, written: Written) {
@@ -263,12 +254,7 @@ impl Router {
                 put_together(how, &replies, &weights, &mut out, self.dice.roll());
             }
         }
-        match whole.request {
-            Some(request) => {
-                self.answer(whole.origin, &request.as_request(), out.into_bytes(), whole.written);
-            }
-            None => self.complete(whole.origin, out.into_bytes(), whole.written),
-        }
+        self.answer_to(whole.origin, out.into_bytes(), whole.written, || whole.asked);
     }
 }
 
