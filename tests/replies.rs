@@ -34,12 +34,6 @@ const ONE_NODE: [(&str, &str); 7] = [
     ("string::msetnx", "MSETNX over several nodes is refused"),
 ];
 
-/// Scripts that do not hold while shards move, and why.
-const AT_REST: [(&str, &str); 1] = [(
-    "stream::xreadgroup",
-    "who waits in a group that goes while its shard is on its way is told that there is no such group",
-)];
-
 /// The server of this process, started by the first test that needs it; the lock lets scripts run one at a time.
 type Shared = Arc<Mutex<Option<Server>>>;
 
@@ -50,12 +44,8 @@ fn main() -> ExitCode {
     let bless = std::env::var("RINGFORT_BLESS").is_ok_and(|value| value == "1");
     let server = Shared::default();
     let kind = std::env::var("RINGFORT_TEST_SERVER");
-    let exceptions: &[&[(&str, &str)]] = match kind.as_deref() {
-        Ok("cluster") => &[&ONE_NODE],
-        Ok("moving") => &[&ONE_NODE, &AT_REST],
-        _ => &[],
-    };
-    let holds = |name: &str| exceptions.iter().copied().flatten().all(|(except, _)| name != *except);
+    let is_one_node = !matches!(kind.as_deref(), Ok("cluster" | "moving"));
+    let holds = |name: &str| is_one_node || ONE_NODE.iter().all(|(except, _)| name != *except);
     let trials = scripts().into_iter().filter(|(name, _)| holds(name)).map(|(name, path)| {
         let server = Arc::clone(&server);
         Trial::test(name, move || Ok(with_server(&server, |server| check_or_bless(server, &path, bless))?))

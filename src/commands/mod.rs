@@ -64,7 +64,7 @@ pub use self::{
     error::CommandError,
     keys::{Begin, Find, KeyFlags, KeySpec},
     reply::Reply,
-    streams::{CHECK, UNBALANCED},
+    streams::{CHECK, UNBALANCED, XREADGROUP_WAITED},
 };
 pub use crate::config::Limits;
 use crate::store::{Db, Key, Kind};

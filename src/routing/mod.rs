@@ -47,7 +47,7 @@ use crate::{
     clients::{Door, Pause},
     commandlog::{Entry, Kind, kept},
     commands::{
-        Command, CommandError, Flags, Run, Spread,
+        self, Command, CommandError, Flags, Run, Spread,
         error::is_refusal,
         follow::{Following, Reach},
         full_name,
@@ -718,7 +718,7 @@ impl Router {
             Place::Peer(_) => self.hold(origin, request.to_owned(), keys, stay),
             Place::Several => self.spread(origin, request, keys),
             Place::Here => {
-                let mut out = crate::commands::Reply::new(request.resp);
+                let mut out = commands::Reply::new(request.resp);
                 match self.execute(&request, keys, Some((origin, stay)), &mut out) {
                     Executed::Done(written) => self.answer(origin, &request, out.into_bytes(), written),
                     Executed::NotServing => self.hold(origin, request.to_owned(), keys, stay),
@@ -811,7 +811,7 @@ impl Router {
 
     /// Answers with an error.
     pub fn fail(&mut self, origin: Origin, error: &CommandError) {
-        let mut out = crate::commands::Reply::default();
+        let mut out = commands::Reply::default();
         out.error(error);
         self.complete(origin, out.into_bytes(), Written::new());
     }
@@ -869,5 +869,13 @@ impl Router {
 
 /// What is kept of a request that stands out, if it may.
 fn asked(request: &Request<'_>) -> Option<Vec<Vec<u8>>> {
-    (!request.command.flags.has(Flags::SKIP_SLOWLOG)).then(|| kept(request.args))
+    if request.command.flags.has(Flags::SKIP_SLOWLOG) {
+        return None;
+    }
+    let mut asked = kept(request.args);
+    // What waits may go by another name among nodes.
+    if commands::find(&asked[0]).is_none() {
+        asked[0] = request.command.name.into();
+    }
+    Some(asked)
 }

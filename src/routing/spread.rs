@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     commands::{
-        CHECK, Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, generic::among::Among,
+        CHECK, Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, XREADGROUP_WAITED,
+        generic::among::Among,
     },
     store::Key,
 };
@@ -64,8 +65,13 @@ impl Router {
             return self.fail(origin, &error);
         }
         match request.command.spread {
-            Spread::Keys(Gather::Deliveries) => self.deliver(origin, request),
-            Spread::Keys(Gather::Streams) => self.spread_keys(origin, request, keys, Gather::Streams),
+            // One that has waited was checked when it came.
+            Spread::Keys(Gather::Deliveries) if request.args.at(0) != XREADGROUP_WAITED.name.as_bytes() => {
+                self.deliver(origin, request);
+            }
+            Spread::Keys(gather) if gather.is_of_streams() => {
+                self.spread_keys(origin, request, keys, gather);
+            }
             Spread::InTurn => self.await_any(origin, request),
             _ if request.may_wait() => self.await_any(origin, request),
             Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),

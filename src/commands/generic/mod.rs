@@ -68,7 +68,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 13] = [
+pub(super) static INTERNAL: [&Command; 14] = [
     &among::READ,
     &among::WRITE,
     &scan::PART,
@@ -82,4 +82,5 @@ pub(super) static INTERNAL: [&Command; 13] = [
     &awaited::LIST,
     &awaited::ZSET,
     &super::streams::CHECK,
+    &super::streams::XREADGROUP_WAITED,
 ];

@@ -50,22 +50,28 @@ pub(super) const XREADGROUP: Command = Command {
     spread: Spread::Keys(Gather::Deliveries),
     run: Run::Blocking(Blocking {
         handler: xreadgroup,
-        again: |cx, args| {
-            Request::parse(args, true)?.check_group(cx)?;
-            xreadgroup(cx, args)
-        },
+        again: xreadgroup,
         // The stream may go, or its group.
         kind: None,
         timeout: |args| Request::parse(args, true).map(|request| request.block),
-        lasting: |_, _| None,
+        lasting: waited,
     }),
     ..XREAD
 };
+
+/// What [`XREADGROUP`] is once it waits, whoever serves its streams then: it has seen its group, and hears if that is
+/// gone. Nodes ask it of each other.
+pub static XREADGROUP_WAITED: Command = Command { name: "xreadgroup.waited", ..XREADGROUP };
 
 fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     let request = Request::parse(args, true)?;
     let behind = request.ids(cx, args)?;
     request.read_in_group(cx, &behind)
+}
+
+fn waited(_: &Cx<'_>, args: Args<'_>) -> Option<OwnedArgs> {
+    let name = XREADGROUP_WAITED.name.as_bytes();
+    (args.at(0) != name).then(|| std::iter::once(name).chain(args.iter().skip(1)).collect())
 }
 
 /// The arguments of XREAD with ids in place of each `$`, if there is any: what comes later is behind them.
@@ -112,6 +118,8 @@ struct Request<'a> {
     block: Option<u64>,
     /// What is given is not pending.
     no_ack: bool,
+    /// It has waited.
+    waited: bool,
     /// Group and consumer.
     group: Option<(&'a [u8], &'a [u8])>,
     /// Where the first key is.
@@ -122,8 +130,9 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn parse(args: Args<'a>, in_group: bool) -> Result<Self, CommandError> {
+        let waited = args.at(0) == XREADGROUP_WAITED.name.as_bytes();
         let mut request =
-            Self { most: usize::MAX, block: None, no_ack: false, group: None, first: 0, streams: 0 };
+            Self { most: usize::MAX, block: None, no_ack: false, waited, group: None, first: 0, streams: 0 };
         let mut at = 1;
         while let Some(word) = args.get(at) {
             let behind = args.len() - at - 1;
@@ -170,11 +179,16 @@ impl<'a> Request<'a> {
         let mut behind = Vec::with_capacity(cx.keys.len());
         for (n, key) in cx.keys.iter().enumerate() {
             let n = if cx.keys.len() == self.streams { n } else { self.place_of(key.bytes, args) };
-            let stream = stream_of(cx.db.read(*key))?;
+            let value = cx.db.read(*key);
+            let stream = if self.waited { value.and_then(Stream::of) } else { stream_of(value)? };
             if let Some((group, _)) = self.group
                 && stream.and_then(|stream| stream.group(group)).is_none()
             {
-                return Err(no_group(key.bytes, group, " in XREADGROUP with GROUP option"));
+                return Err(match stream {
+                    _ if !self.waited => no_group(key.bytes, group, " in XREADGROUP with GROUP option"),
+                    Some(_) => GROUP_IS_GONE,
+                    None => STREAM_IS_GONE,
+                });
             }
             behind.push(match (args.at(self.first + self.streams + n), self.group) {
                 (b"$", None) => stream.map_or(StreamId::MIN, |stream| stream.last),
@@ -201,15 +215,6 @@ impl<'a> Request<'a> {
     /// The place of a key among the keys: the first, if it is named more than once.
     fn place_of(&self, name: &[u8], args: Args<'_>) -> usize {
         (0..self.streams).find(|n| args.at(self.first + n) == name).unwrap_or(0)
-    }
-
-    /// Of a stream that has changed while a consumer waited: whether its group can still be read.
-    fn check_group(&self, cx: &Cx<'_>) -> Result<(), CommandError> {
-        let Some((group, _)) = self.group else { return Ok(()) };
-        let stream = cx.db.inspect(cx.key(0)).and_then(|entry| Stream::of(entry.value()));
-        let stream = stream.ok_or(CommandError::other("UNBLOCKED the stream key no longer exists"))?;
-        let gone = "NOGROUP the consumer group this client was blocked on no longer exists";
-        stream.group(group).map(|_| ()).ok_or(CommandError::other(gone))
     }
 
     /// Writes what the streams have behind these ids.
@@ -244,6 +249,11 @@ fn timeout(text: &[u8]) -> Result<u64, CommandError> {
         .map_err(|_| CommandError::other("ERR timeout is not an integer or out of range"))?;
     u64::try_from(millis).map_err(|_| CommandError::other("ERR timeout is negative"))
 }
+
+/// What those hear who have waited.
+const STREAM_IS_GONE: CommandError = CommandError::other("UNBLOCKED the stream key no longer exists");
+const GROUP_IS_GONE: CommandError =
+    CommandError::other("NOGROUP the consumer group this client was blocked on no longer exists");
 
 /// What is said where there is not one id for each key, of XREADGROUP, too.
 pub const UNBALANCED: CommandError = CommandError::other(

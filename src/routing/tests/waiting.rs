@@ -638,6 +638,42 @@ fn who_reads_in_a_group_hears_that_the_stream_is_over_or_was_given_up() {
 }
 
 #[test]
+fn who_reads_in_a_group_hears_that_it_is_gone_wherever_its_shard_has_moved_meanwhile() {
+    let stream_is_gone = "-UNBLOCKED the stream key no longer exists ";
+    for (keys, moved) in
+        [(vec![key_of(0, 0)], 0), (vec![key_of(1, 0)], 1), (vec![key_of(0, 0), key_of(2, 0)], 2)]
+    {
+        let (mut cluster, clients) = waiting(1);
+        for key in &keys {
+            cluster.run(0, &format!("xgroup create {key} g 0 mkstream"));
+        }
+        let ids = vec![">"; keys.len()].join(" ");
+        let wait = format!("xreadgroup group g c block 0 streams {} {ids}", keys.join(" "));
+        cluster.feed_and_settle(clients[0], &wait);
+        // What is in the shard stays behind.
+        cluster.hand_over(2, |shard| Some(usize::from((shard % 2 == 1) != (shard == moved))));
+        assert_eq!(cluster.replies(clients[0]), stream_is_gone, "{wait}");
+        // Who comes only now never had a group.
+        assert!(cluster.run(0, &wait).starts_with("-NOGROUP No such key"), "{wait}");
+        assert_eq!(cluster.under_way(), 0);
+    }
+    let (mut cluster, clients) = waiting(1);
+    let key = key_of(0, 0);
+    cluster.run(0, &format!("xgroup create {key} g 0 mkstream"));
+    cluster.feed_and_settle(clients[0], &format!("xreadgroup group g c block 0 streams {key} >"));
+    // The next owner has the stream, and another one knows that before the node that it waits at.
+    let agreed = topology(2, 2, |_| Some(1));
+    roles::adopt(&cluster.routers[1].node, &agreed);
+    cluster.routers[1].node.topology.store(Arc::new(agreed));
+    cluster.routers[1].refresh();
+    assert_eq!(cluster.run(1, &format!("xadd {key} 1-1 f v")), "$3 1-1 ");
+    cluster.hand_over(2, |_| Some(1));
+    let group_is_gone = "-NOGROUP the consumer group this client was blocked on no longer exists ";
+    assert_eq!(cluster.replies(clients[0]), group_is_gone);
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn what_comes_while_a_link_is_down_is_behind_the_last_id_of_before() {
     let (mut cluster, clients) = waiting(1);
     let (client, key) = (clients[0], key_of(1, 0));
