@@ -3,6 +3,9 @@
 //! The value is fetched from the owner of the source, placed at the owner of the destination, and then, for a rename,
 //! removed from the source if that is still what was carried; if not, it is carried again. So no write to the source
 //! is lost, but others see the steps. What the steps are is in [`crate::commands::generic::carry`].
+//!
+//! Where it cannot be carried again, what was placed is removed, and the source stays. Not so where a node has failed:
+//! what was placed may be all that is left of the value then.
 
 use ringfort_protocol::{OwnedArgs, elements};
 
@@ -24,6 +27,13 @@ use crate::{
 /// How often a value is carried that changes meanwhile, before the rename is given up.
 const ATTEMPTS: u8 = 8;
 
+/// What is said then.
+const GOES_ON_CHANGING: &[u8] = b"-ERR The key goes on changing while it is carried to another node\r\n";
+
+/// What is said behind an error of what has become of the two keys.
+const REMOVED: &str = "; the source is as it was, and the destination is removed";
+const AT_BOTH: &str = "; a value that the source had is at both names";
+
 /// A value on its way.
 #[derive(Debug)]
 pub(super) struct Carrying {
@@ -34,6 +44,8 @@ pub(super) struct Carrying {
     /// Whether what is at the destination may be replaced.
     replace: bool,
     stage: Stage,
+    /// The print of what this rename has placed at the destination.
+    placed: Option<Vec<u8>>,
     attempts: u8,
 }
 
@@ -50,6 +62,8 @@ enum Stage {
     /// With the print of the value.
     Place(Vec<u8>),
     Drop,
+    /// Removes what was placed, because of this error.
+    TakeBack(Vec<u8>),
 }
 
 impl Router {
@@ -65,7 +79,8 @@ impl Router {
             Err(error) => self.fail(origin, &error),
             Ok(CopyOptions { db, replace }) => {
                 let asked = self.take_on(origin, request);
-                self.fetch(Carrying { asked, verb, db, replace, stage: Stage::Fetch, attempts: 0 });
+                let (stage, placed, attempts) = (Stage::Fetch, None, 0);
+                self.fetch(Carrying { asked, verb, db, replace, stage, placed, attempts });
             }
         }
     }
@@ -99,7 +114,7 @@ impl Router {
             (Stage::Place(print), _) => {
                 let args: OwnedArgs =
                     [DROP.name.as_bytes(), args.at(1), args.at(2), &print].into_iter().collect();
-                carrying.stage = Stage::Drop;
+                (carrying.stage, carrying.placed) = (Stage::Drop, Some(print));
                 let db = carrying.asked.request.db;
                 self.step(Job::Carry(carrying), &DROP, db, &args);
             }
@@ -107,13 +122,38 @@ impl Router {
             (Stage::Drop, _) => {
                 carrying.attempts += 1;
                 if carrying.attempts == ATTEMPTS {
-                    let text = "ERR The key goes on changing while it is carried to another node; \
-                                a value that it had is at both names";
-                    return self.fail_job(carrying.asked, &CommandError::other(text));
+                    self.node.stats.errors.add(1);
+                    return self.carry_fails(carrying, GOES_ON_CHANGING.to_vec());
                 }
                 // What is at the destination now was put there by this rename.
                 carrying.replace = true;
                 self.fetch(carrying);
+            }
+            (Stage::TakeBack(error), b":1\r\n") => {
+                // RENAMENX has found nothing there.
+                let told = if carrying.verb == Verb::Rename { REMOVED } else { "" };
+                self.end_job(carrying.asked, with(error, told));
+            }
+            (Stage::TakeBack(error), _) => self.end_job(carrying.asked, with(error, AT_BOTH)),
+        }
+    }
+
+    /// A step was refused: what this rename has placed is removed again.
+    pub(super) fn carry_fails(&mut self, mut carrying: Carrying, error: Vec<u8>) {
+        let is_unknown = error.starts_with(b"-UNKNOWN ");
+        let node_has_failed = is_unknown || error.starts_with(b"-CLUSTERDOWN ");
+        match (carrying.stage, carrying.placed.take()) {
+            (Stage::TakeBack(first), _) => self.end_job(carrying.asked, with(first, AT_BOTH)),
+            (_, None) => self.end_job(carrying.asked, error),
+            // The source may be gone.
+            (Stage::Drop, _) if is_unknown => self.end_job(carrying.asked, error),
+            _ if node_has_failed => self.end_job(carrying.asked, with(error, AT_BOTH)),
+            (_, Some(print)) => {
+                let to = carrying.asked.request.args.as_args().at(2);
+                let args: OwnedArgs = [DROP.name.as_bytes(), to, to, &print].into_iter().collect();
+                carrying.stage = Stage::TakeBack(error);
+                let db = carrying.db;
+                self.step(Job::Carry(carrying), &DROP, db, &args);
             }
         }
     }
@@ -141,4 +181,10 @@ impl Router {
 pub(super) fn fetched(reply: &[u8]) -> Option<[&[u8]; 2]> {
     let mut parts = elements(reply)?;
     Some([body(parts.next()?)?, body(parts.next()?)?])
+}
+
+/// An error reply with more said behind it.
+fn with(mut error: Vec<u8>, told: &str) -> Vec<u8> {
+    error.truncate(error.trim_ascii_end().len());
+    [&error[..], told.as_bytes(), b"\r\n"].concat()
 }

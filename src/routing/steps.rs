@@ -117,6 +117,7 @@ impl Router {
         job.asked().written.extend(written);
         match job {
             Job::Assemble(assembling) if reply.starts_with(b"-") => self.assemble_fails(assembling, reply),
+            Job::Carry(carrying) if reply.starts_with(b"-") => self.carry_fails(carrying, reply),
             job if reply.starts_with(b"-") => self.end_job(job.into_asked(), reply),
             Job::Scan(scanning) => self.scan_goes_on(scanning, &reply),
             Job::Carry(carrying) => self.carry_goes_on(carrying, &reply),

@@ -603,19 +603,69 @@ fn a_write_to_the_source_of_a_rename_is_not_lost() {
     assert_eq!(cluster.run(0, &format!("exists {source}")), ":0 ");
 }
 
+/// Renames a key of node 1 to one of node 2, while the source changes each time before it would be removed. `last` is
+/// called, with the name of the destination, before what was placed is removed again.
+fn rename_what_changes(verb: &str, last: impl Fn(&mut Cluster, &str)) -> (Cluster, [String; 2], String) {
+    let mut cluster = Cluster::new(3);
+    let (source, target) = (key_of(1, 0), key_of(2, 0));
+    cluster.run(0, &format!("append {source} v"));
+    cluster.feed(0, &format!("{verb} {source} {target}"));
+    cluster.settle_with(|cluster, command| {
+        if command.windows(10).any(|part| part == b"carry.drop") {
+            if command.windows(source.len() + 2).any(|part| part == format!("{source}\r\n").as_bytes()) {
+                cluster.feed(1, &format!("append {source} w"));
+            } else {
+                last(cluster, &target);
+            }
+        }
+    });
+    let reply = cluster.replies(0);
+    assert_eq!(cluster.run(0, &format!("get {source}")), "$9 vwwwwwwww ");
+    assert_eq!(cluster.under_way(), 0);
+    (cluster, [source, target], reply)
+}
+
 #[test]
-fn a_rename_of_what_never_rests_ends() {
+fn a_rename_of_what_never_rests_ends_and_leaves_nothing_behind() {
+    let error = "-ERR The key goes on changing while it is carried to another node";
+    let removed = "; the source is as it was, and the destination is removed";
+    for (verb, told) in [("rename", removed), ("renamenx", "")] {
+        let (mut cluster, [_, target], reply) = rename_what_changes(verb, |_, _| ());
+        assert_eq!(reply, format!("{error}{told} "));
+        assert_eq!(cluster.run(0, &format!("exists {target}")), ":0 ");
+    }
+    // What others have made of it meanwhile is theirs.
+    let (mut cluster, [_, target], reply) = rename_what_changes("rename", |cluster, target| {
+        cluster.feed(2, &format!("append {target} x"));
+    });
+    assert_eq!(reply, format!("{error}; a value that the source had is at both names "));
+    assert_eq!(cluster.run(0, &format!("get {target}")), "$9 vwwwwwwwx ");
+}
+
+#[test]
+fn a_rename_says_so_where_a_node_that_fails_leaves_the_value_at_both() {
     let mut cluster = Cluster::new(3);
     let (source, target) = (key_of(1, 0), key_of(2, 0));
     cluster.run(0, &format!("append {source} v"));
     cluster.feed(0, &format!("rename {source} {target}"));
+    let served = |shard: u16| Some(usize::from(shard) % 3);
     cluster.settle_with(|cluster, command| {
         if command.windows(10).any(|part| part == b"carry.drop") {
             cluster.feed(1, &format!("append {source} w"));
+            // The owner of the destination goes away before the value is placed once more.
+            cluster.agree(2, |shard| served(shard).filter(|node| *node != 2));
         }
     });
-    assert!(cluster.replies(0).starts_with("-ERR The key goes on changing"));
-    assert_eq!(cluster.run(0, &format!("get {source}")), "$9 vwwwwwwww ");
+    assert_eq!(cluster.replies(0), "");
+    cluster.clock.0.store(60_000, Ordering::Relaxed);
+    cluster.routers[0].turn();
+    cluster.routers[0].retry_held();
+    cluster.settle();
+    let reply = cluster.replies(0);
+    assert!(reply.starts_with("-CLUSTERDOWN "), "{reply}");
+    assert!(reply.ends_with("; a value that the source had is at both names "), "{reply}");
+    cluster.agree(3, served);
+    assert_eq!(cluster.run(0, &format!("mget {source} {target}")), "*2 $2 vw $1 v ");
     assert_eq!(cluster.under_way(), 0);
 }
 

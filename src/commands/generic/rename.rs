@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Where the keys live on different nodes it is not atomic: for a moment the value is at both. The source is removed
-/// only while it is what was carried; if it goes on changing, the command fails and the value stays at both.
+/// only while it is what was carried; if it goes on changing, the command fails and what it has placed is removed.
 pub(super) const RENAME: Command = Command {
     name: "rename",
     summary: "Gives a key another name; what had that name is removed",
