@@ -8,6 +8,8 @@
 mod connection;
 mod link;
 pub mod listen;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::{
@@ -144,27 +146,8 @@ pub fn run(start: Start) -> io::Result<()> {
 impl EventLoop {
     async fn run(start: Start) -> io::Result<()> {
         let Start { node, listeners, bus, topology, peers, replication, control, phase, .. } = start;
-        let router = Router::new(Arc::clone(&node), Arc::clone(&start.parking), start.index, start.seed);
-        let this = Rc::new(Self {
-            router: RefCell::new(router),
-            node,
-            bus,
-            buffer: RefCell::new(vec![0; READ_BUFFER]),
-            next_key: Cell::new(0),
-            clients: RefCell::default(),
-            peers: RefCell::default(),
-            links: RefCell::default(),
-            owed: RefCell::default(),
-            flush: Signal::default(),
-            ended: Notify::new(),
-            waits: Notify::new(),
-            pauses: Notify::new(),
-            over_limit: Notify::new(),
-            deadline: Notify::new(),
-            next_deadline: Cell::default(),
-            replication,
-            control,
-        });
+        let router = Router::new(node, Arc::clone(&start.parking), start.index, start.seed);
+        let this = Rc::new(Self::new(router, bus, replication, control));
         if let Some(beside) = start.beside {
             replication::start(beside);
         }
@@ -184,6 +167,34 @@ impl EventLoop {
         tasks::local("peers", Rc::clone(&this).accept_peers(peers));
         this.end(phase, start.retired).await;
         Ok(())
+    }
+
+    fn new(
+        router: Router,
+        bus: Arc<Bus>,
+        replication: Arc<Notify>,
+        control: mpsc::UnboundedSender<control::Command>,
+    ) -> Self {
+        Self {
+            node: Arc::clone(&router.node),
+            router: RefCell::new(router),
+            bus,
+            buffer: RefCell::new(vec![0; READ_BUFFER]),
+            next_key: Cell::new(0),
+            clients: RefCell::default(),
+            peers: RefCell::default(),
+            links: RefCell::default(),
+            owed: RefCell::default(),
+            flush: Signal::default(),
+            ended: Notify::new(),
+            waits: Notify::new(),
+            pauses: Notify::new(),
+            over_limit: Notify::new(),
+            deadline: Notify::new(),
+            next_deadline: Cell::default(),
+            replication,
+            control,
+        }
     }
 
     /// Serves until the node is to end, and then ends in order: nobody who was answered is cut off before he has read

@@ -331,6 +331,32 @@ fn nothing_is_taken_out_for_clients_of_a_node_that_has_died() {
 }
 
 #[test]
+fn who_is_dead_when_it_says_who_it_is_is_not_served() {
+    for (state, leaving, incarnation, served) in [
+        (NodeState::Alive, false, 1, true),
+        (NodeState::Dead, true, 1, true),
+        (NodeState::Dead, false, 1, false),
+        (NodeState::Alive, false, 2, false),
+    ] {
+        let mut cluster = Cluster::new(2);
+        cluster.routers[1].callers.clear();
+        let mut agreed = topology(2, 2, |_| Some(1));
+        let node = agreed.nodes.get_mut(&id(0)).unwrap();
+        (node.state, node.leaving, node.info.incarnation) = (state, leaving, Incarnation(incarnation));
+        cluster.routers[1].node.topology.store(Arc::new(agreed));
+        cluster.routers[1].refresh();
+        cluster.break_link(0, 1);
+        cluster.settle();
+        let router = &cluster.routers[1];
+        assert_eq!(
+            (router.callers.contains_key(&100), router.dead.is_empty()),
+            (served, served),
+            "{state:?}"
+        );
+    }
+}
+
+#[test]
 fn a_node_that_begins_another_life_is_known_by_that_to_those_that_it_asks() {
     let mut cluster = Cluster::new(2);
     let incarnation = |cluster: &Cluster| cluster.routers[1].callers[&100].incarnation.0;
