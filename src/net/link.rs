@@ -106,26 +106,17 @@ async fn receive(of: &Rc<EventLoop>, link: &Link, peer: PeerIndex, stream: &TcpS
             }
             () = link.wake.notified() => {}
         }
-        let mut used = 0;
         let sound = of.with_router(|router| {
             router.turn();
-            loop {
-                match frame::split(&input[used..]) {
-                    Ok(None) => return true,
-                    Ok(Some((body, len))) => {
-                        let Some(reply) = frame::reply(body) else { return false };
-                        router.peer_replied(peer, reply);
-                        used += len;
-                    }
-                    Err(_) => return false,
-                }
-            }
+            frame::take_all(&mut input, |body| {
+                router.peer_replied(peer, frame::reply(body)?);
+                Some(())
+            })
         });
         if !sound {
             tracing::error!("a peer sent what is no reply; the link is closed");
             return;
         }
-        input.drain(..used);
         if more {
             tokio::task::yield_now().await;
         }
@@ -235,22 +226,14 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
         if this.lost.get() {
             break 'serve;
         }
-        let mut used = 0;
         let mut out = std::mem::take(&mut *this.out.borrow_mut());
         let sound = of.with_router(|router| {
             router.turn();
-            loop {
-                match frame::split(&input[used..]) {
-                    Ok(None) => return true,
-                    Ok(Some((body, len))) => {
-                        let Some(request) = frame::request(body) else { return false };
-                        router.serve_peer(this.key, &request, &mut out);
-                        this.ran_here.set(this.ran_here.get() | router.ran);
-                        used += len;
-                    }
-                    Err(_) => return false,
-                }
-            }
+            frame::take_all(&mut input, |body| {
+                router.serve_peer(this.key, &frame::request(body)?, &mut out);
+                this.ran_here.set(this.ran_here.get() | router.ran);
+                Some(())
+            })
         });
         // What has completed meanwhile belongs behind what was answered at once.
         out.append(&mut this.out.borrow_mut());
@@ -260,7 +243,6 @@ pub(super) async fn serve(of: Rc<EventLoop>, connection: Rc<PeerConnection>) {
             tracing::error!("a peer sent what is no request; its connection is closed");
             break 'serve;
         }
-        input.drain(..used);
         if owes {
             of.owe_peer(&connection);
         }

@@ -147,12 +147,7 @@ impl Router {
             let args = args.as_args();
             let request = Request { command: step, args, db, resp, silent, door, replica, waits };
             let keys: Keys<'_> = self.keys(step, args);
-            let place = match route {
-                Route::Here => Place::Here,
-                Route::Peer(peer) => Place::Peer(*peer),
-                Route::Nobody => Place::Wait,
-            };
-            self.submit(Origin::Watch { job, part }, request, &keys, place);
+            self.submit(Origin::Watch { job, part }, request, &keys, Place::from(*route));
         }
         self.ended.busy = was_busy;
         self.let_jobs_go_on();

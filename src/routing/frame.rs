@@ -197,6 +197,21 @@ pub fn split(input: &[u8]) -> Result<Option<(&[u8], usize)>, FrameTooLong> {
     Ok(rest.get(..len).map(|body| (body, 4 + len)))
 }
 
+/// Passes the bodies of the frames that are complete to `take`, up to one that makes no sense to it, and removes them from
+/// `input`. Returns whether all made sense.
+pub fn take_all(input: &mut Vec<u8>, mut take: impl FnMut(&[u8]) -> Option<()>) -> bool {
+    let mut used = 0;
+    let sound = loop {
+        match split(&input[used..]) {
+            Ok(None) => break true,
+            Ok(Some((body, len))) if take(body).is_some() => used += len,
+            Ok(Some(_)) | Err(_) => break false,
+        }
+    };
+    input.drain(..used);
+    sound
+}
+
 /// A frame whose length is above [`FRAME_LIMIT`].
 #[derive(Debug, thiserror::Error)]
 #[error("a frame of {0} bytes from a peer, and none may be longer than {FRAME_LIMIT}")]

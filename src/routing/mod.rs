@@ -161,6 +161,16 @@ pub enum Place {
     Wait,
 }
 
+impl From<Route> for Place {
+    fn from(route: Route) -> Self {
+        match route {
+            Route::Here => Self::Here,
+            Route::Peer(peer) => Self::Peer(peer),
+            Route::Nobody => Self::Wait,
+        }
+    }
+}
+
 /// A reply for a client whose request was not answered at once.
 #[derive(Debug)]
 pub struct Completion {
@@ -651,16 +661,11 @@ impl Router {
 
     /// Where what is routed so is to go together; `None` if nothing is.
     fn place_of(&self, mut routes: impl Iterator<Item = Route>) -> Option<Place> {
-        let mut place = match routes.next()? {
-            Route::Here => Place::Here,
-            Route::Peer(peer) => Place::Peer(peer),
-            Route::Nobody => return Some(Place::Wait),
-        };
+        let mut place = Place::from(routes.next()?);
         for route in routes {
-            place = match (place, route) {
-                (_, Route::Nobody) => return Some(Place::Wait),
-                (Place::Here, Route::Here) => Place::Here,
-                (Place::Peer(one), Route::Peer(other)) if one == other => Place::Peer(one),
+            place = match (place, Place::from(route)) {
+                (Place::Wait, _) | (_, Place::Wait) => return Some(Place::Wait),
+                (one, other) if one == other => one,
                 _ => Place::Several,
             };
         }

@@ -43,11 +43,7 @@ impl Router {
         match point(request.args.at(1)) {
             Err(_) => Place::Here,
             Ok(_) if whole => Place::Several,
-            Ok(at) => match self.route(at.slot) {
-                Route::Here => Place::Here,
-                Route::Peer(peer) => Place::Peer(peer),
-                Route::Nobody => Place::Wait,
-            },
+            Ok(at) => Place::from(self.route(at.slot)),
         }
     }
 

@@ -146,14 +146,9 @@ impl Router {
         for (part, (route, indices)) in targets.into_iter().enumerate() {
             let args = layout.part(request.args, &indices);
             let keys: Vec<Key<'_>> = indices.iter().map(|index| keys[*index]).collect();
-            let place = match route {
-                Route::Here => Place::Here,
-                Route::Peer(peer) => Place::Peer(peer),
-                Route::Nobody => Place::Wait,
-            };
             // Where one has something already, the others are only looked at.
             let request = Request { args: args.as_args(), waits: self.is_waiting(gather), ..request };
-            self.submit(Origin::Part { gather, part }, request, &keys, place);
+            self.submit(Origin::Part { gather, part }, request, &keys, Place::from(route));
         }
         if self.is_waiting(gather) {
             self.tell_that_it_waits(asker, None);
@@ -195,11 +190,7 @@ impl Router {
     ) {
         let mut owners: Vec<(Place, Vec<ShardId>)> = Vec::new();
         for shard in shards {
-            let place = match self.routes[usize::from(shard.0)] {
-                Route::Here => Place::Here,
-                Route::Peer(peer) => Place::Peer(peer),
-                Route::Nobody => Place::Wait,
-            };
+            let place = Place::from(self.routes[usize::from(shard.0)]);
             match owners.iter_mut().find(|owner| owner.0 == place) {
                 Some(owner) => owner.1.push(shard),
                 None => owners.push((place, vec![shard])),
