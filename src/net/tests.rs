@@ -76,8 +76,7 @@ fn a_client_that_takes_no_replies_leaves_the_loop_at_rest() {
         let (mut client, stream) = connected().await;
         this.greet(Door::Client, stream, client.local_addr().unwrap());
         let shared = this.node.clients.list().remove(0);
-        let (commands, unsent) =
-            (|| this.node.stats.commands.get(), || shared.output.load(Ordering::Relaxed));
+        let (commands, unsent) = (|| this.node.tallies.calls(), || shared.output.load(Ordering::Relaxed));
         client.write_all(&command(&["SET", "k", &"v".repeat(100_000)])).await.unwrap();
         until(|| commands() == 1).await;
         // As many replies as both sockets take, and one more.

@@ -313,7 +313,8 @@ impl Session {
             Run::Session(handler) => self.run_here(command, handler, args, discard, router),
             Run::Wait => self.wait(command, args, discard, router),
             Run::Control => {
-                let origin = Origin::Client { conn: self.key, hole: self.output.leave_hole(discard, command) };
+                let origin =
+                    Origin::Client { conn: self.key, hole: self.output.leave_hole(discard, command) };
                 router.for_control.push((origin, args.into()));
             }
             _ => return self.run_on_data(command, args, discard, router),
