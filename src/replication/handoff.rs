@@ -58,6 +58,7 @@ impl Handoff {
         let me = node.member();
         self.asked.retain(|(id, _), (at, on)| now < *at + ASK_AGAIN_NS && topology.shard(*id).changed == *on);
         let mut steps = Vec::new();
+        let mut left_behind: BTreeMap<Member, usize> = BTreeMap::new();
         let mut ask = |asked: &mut BTreeMap<_, _>, shard: ShardId, what: Ask, step: Step| {
             if let std::collections::btree_map::Entry::Vacant(vacant) = asked.entry((shard, what)) {
                 vacant.insert((now, topology.shard(shard).changed));
@@ -90,6 +91,7 @@ impl Handoff {
                         ask(&mut self.asked, id, Ask::Join(replica), Step::JoinInSync(replica))
                     }
                     (Some(false), true) => {
+                        *left_behind.entry(replica).or_default() += 1;
                         ask(&mut self.asked, id, Ask::Leave(replica), Step::LeaveInSync(replica));
                     }
                     _ => {}
@@ -125,6 +127,9 @@ impl Handoff {
                     ask(&mut self.asked, id, Ask::Switch, Step::Switch { to, at });
                 }
             }
+        }
+        for (replica, shards) in left_behind {
+            tracing::info!(%replica, shards, "a replica has fallen behind; it is not in sync until it has caught up");
         }
         steps
     }
