@@ -4,7 +4,10 @@
 //! [levels](Level) (`loglevel`, which CONFIG SET changes), or by a filter that tells modules apart (`--log`, and
 //! `PUT /log?filter=` on the admin port). Whichever came last is in force.
 
-use std::sync::OnceLock;
+use std::{
+    io::{IsTerminal, stdout},
+    sync::OnceLock,
+};
 
 use tracing_subscriber::{
     EnvFilter, Registry, filter, layer::SubscriberExt, reload, util::SubscriberInitExt,
@@ -91,11 +94,12 @@ pub enum LogError {
     None,
 }
 
-/// Sets the log up, for the whole process and once.
+/// Sets the log up, for the whole process and once. It has colours on a terminal only.
 pub fn init(filter: &str, format: Format) -> Result<(), LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_target(false);
+    let layer = if stdout().is_terminal() { layer } else { layer.with_ansi(false) };
     let done = match format {
         Format::Text => registry.with(layer).try_init(),
         Format::Json => registry.with(layer.json()).try_init(),

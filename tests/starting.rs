@@ -67,6 +67,7 @@ fn a_file_is_followed_where_nothing_else_was_given_and_rewritten_when_asked() {
     assert_eq!(setting(&mut connection, "loglevel"), bulk("verbose"));
     let log = server.log();
     assert!(log.contains("passed over") && log.contains("hz (4)") && !log.contains("daemonize"), "{log}");
+    assert!(!log.contains('\x1b'), "a log in a file has no colours: {log}");
 
     assert_eq!(
         call(&mut connection, "CONFIG SET maxmemory-policy allkeys-lru"),
