@@ -34,7 +34,8 @@ macro_rules! options {
             config: Option<PathBuf>,
             $(
                 $(#[doc = $doc])*
-                #[arg(long = $directive, env = $variable, help_heading = $heading $(, $attribute)?)]
+                #[arg(long = $directive, env = $variable, hide_env_values = is_secret($directive),
+                    help_heading = $heading $(, $attribute)?)]
                 $field: Option<String>,
             )*
         }
@@ -99,6 +100,11 @@ options! {
     [NODE] "log-format" log_format "RINGFORT_LOG_FORMAT";
 }
 
+/// Whether `--help` must not show what the environment says.
+fn is_secret(directive: &str) -> bool {
+    matches!(directive, "requirepass" | "cluster-secret")
+}
+
 /// Starts a node and runs it until it is told to stop.
 pub(super) fn run(args: &Args) -> Result<(), String> {
     let mut settings = Settings::default();
@@ -148,7 +154,7 @@ fn set(args: &Args, settings: &mut Settings) -> Result<(), String> {
 fn options(settings: Settings, config_file: Option<PathBuf>) -> Result<Options, String> {
     let above = |given: u16, by: u16, directive: &str| match given {
         0 => settings.port.checked_add(by).ok_or_else(|| {
-            format!("port {} leaves no room for the port {by} above it; set {directive}", settings.port)
+            format!("port {} leaves no room for the port {by} above it; set --{directive}", settings.port)
         }),
         port => Ok(port),
     };
@@ -222,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn help_shows_no_secret_of_the_environment() {
+        let command = Args::augment_args(Command::new("server"));
+        let hidden: Vec<_> =
+            command.get_arguments().filter(|option| option.is_hide_env_values_set()).collect();
+        let names: Vec<_> = hidden.iter().filter_map(|option| option.get_long()).collect();
+        assert_eq!(names, ["requirepass", "cluster-secret"]);
+    }
+
+    #[test]
     fn what_was_given_weighs_more_than_the_file() {
         let args = Args { port: Some("7001".into()), loglevel: Some("debug".into()), ..Args::default() };
         let settings = settings("port 7000\nzone b\nlog info\nmaxmemory 1gb\n", &args);
@@ -245,7 +260,7 @@ mod tests {
         assert_eq!((started.cluster_port, started.admin_port, started.bus_port), (8000, 9000, 8));
         assert_eq!(started.join, ["a:1", "b:2", "c:3"]);
         let error = options(settings("port 60000", &Args::default()), None).unwrap_err();
-        assert_eq!(error, "port 60000 leaves no room for the port 10000 above it; set bus-port");
+        assert_eq!(error, "port 60000 leaves no room for the port 10000 above it; set --bus-port");
     }
 
     #[test]
