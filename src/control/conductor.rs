@@ -129,6 +129,7 @@ impl Conductor {
         let told = self.ask_holders(topology, &orphans).await;
         let wanted = place(topology, &BTreeSet::new());
         let mut steps = Vec::new();
+        let mut empty = 0;
         for (id, shard) in orphans {
             let holders: Vec<Member> =
                 shard.replicas.iter().filter_map(|node| topology.alive(node)).collect();
@@ -157,11 +158,15 @@ impl Conductor {
                 let waited = all_known || now > since + patience;
                 let on = waited.then(|| heir(topology, shard, &wanted[usize::from(id.0)])).flatten();
                 if let Some(on) = on {
-                    tracing::warn!(shard = %id, %on, "no copy of a shard is left; it starts empty");
+                    tracing::debug!(shard = %id, %on, "no copy of a shard is left; it starts empty");
+                    empty += 1;
                 }
                 on.map(|on| Step::StartEmpty { on })
             };
             steps.extend(step.map(|step| ShardChange { shard: id, based_on: topology.version, step }));
+        }
+        if empty > 0 {
+            tracing::warn!(shards = empty, "no copy of these shards is left; they start empty");
         }
         steps
     }
