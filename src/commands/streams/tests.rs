@@ -356,9 +356,9 @@ fn command() -> impl Strategy<Value = String> {
 fn damage() -> impl Strategy<Value = Vec<u8>> {
     let wide = prop_oneof![Just(u64::MAX), Just(i64::MAX as u64), Just(1 << 63), any::<u64>()];
     prop_oneof![
-        3 => any::<u8>().prop_map(|byte| vec![byte]),
-        2 => (0..8_u8).prop_map(|byte| vec![byte]),
-        1 => wide.prop_map(|number| [&[0x81][..], &number.to_be_bytes()].concat()),
+        2 => any::<u8>().prop_map(|byte| vec![byte]),
+        1 => (0..8_u8).prop_map(|byte| vec![byte]),
+        3 => wide.prop_map(|number| [&[0x81][..], &number.to_be_bytes()].concat()),
     ]
 }
 
@@ -397,7 +397,9 @@ proptest! {
         ),
     ) {
         let mut pair = Pair::new();
-        pair.run("xadd s 0-1 a 1");
+        for command in ["xadd s 0-1 a 1", "xgroup create s g 0", "xreadgroup group g ann count 1 streams s >"] {
+            pair.run(command);
+        }
         for command in &commands {
             pair.run(command);
         }
