@@ -274,6 +274,13 @@ fn others_are_shown_what_was_run_as_it_came_and_no_password() {
     other.session.client.authenticated = false;
     other.receive("GET k\r\nHELLO 3 AUTH default secret\r\n");
     assert_eq!(watcher.watch(), line(0, "HELLO 3 AUTH (redacted) (redacted)"));
+    other.receive("GET k\r\n");
+    let sent = watcher.receive("PING\r\n").1;
+    assert_eq!(
+        sent,
+        format!("{}+PONG {}", line(0, "GET k"), line(0, "PING")),
+        "in the order in which it was run"
+    );
 }
 
 #[test]
