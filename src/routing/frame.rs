@@ -197,8 +197,8 @@ pub fn split(input: &[u8]) -> Result<Option<(&[u8], usize)>, FrameTooLong> {
     Ok(rest.get(..len).map(|body| (body, 4 + len)))
 }
 
-/// Passes the bodies of the frames that are complete to `take`, up to one that makes no sense to it, and removes them from
-/// `input`. Returns whether all made sense.
+/// Passes the bodies of the frames that are complete to `take`, up to one that makes no sense to it, and removes them
+/// from `input`. Returns whether all made sense.
 pub fn take_all(input: &mut Vec<u8>, mut take: impl FnMut(&[u8]) -> Option<()>) -> bool {
     let mut used = 0;
     let sound = loop {

@@ -329,8 +329,8 @@ impl Router {
         }
     }
 
-    /// Remembers a command that took `nanos` nanoseconds here for a client of another node, where somebody wants to know
-    /// that. The node stands in place of the client.
+    /// Remembers a command that took `nanos` nanoseconds here for a client of another node, where somebody wants to
+    /// know that. The node stands in place of the client.
     #[cold]
     fn note_served(&mut self, conn: ConnKey, command: &'static Command, args: Args<'_>, nanos: u64) {
         // What a client asked of all shards is told as it was asked.
