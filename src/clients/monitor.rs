@@ -38,7 +38,8 @@ impl Monitor {
         let mut lines = lock(&self.lines);
         let Some(line) = line.filter(|line| lines.len() + line.len() <= MONITOR_LIMIT) else {
             *lines = Vec::new();
-            tracing::warn!(client = %self.client.peer, "closed: it watches commands and does not read what it is shown");
+            let client = self.client.peer;
+            tracing::warn!(%client, "closed: it watches commands and does not read what it is shown");
             return self.client.kill();
         };
         let was_empty = lines.is_empty();

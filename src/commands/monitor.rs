@@ -1,7 +1,7 @@
 //! MONITOR: shows a client what the clients of this node run.
 //!
-//! Each node shows the commands of its own clients, wherever they are run, and none that other nodes send it for theirs:
-//! who watches all nodes sees each command once.
+//! Each node shows the commands of its own clients, wherever they are run, and none that other nodes send it for
+//! theirs: who watches all nodes sees each command once.
 
 use std::borrow::Cow;
 
