@@ -13,9 +13,8 @@ use std::{
 
 use ringfort_protocol::Resp;
 
-use crate::signal::Signal;
-
 use self::monitor::{Monitor, Monitors};
+use crate::{lock::lock, signal::Signal};
 
 /// Which port a client came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +215,7 @@ impl Shared {
 
     /// Its texts, to read or change.
     pub fn texts(&self) -> MutexGuard<'_, Texts> {
-        self.texts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.texts)
     }
 }
 
@@ -370,7 +369,7 @@ impl Clients {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Shared>>> {
-        self.all.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.all)
     }
 }
 

@@ -6,10 +6,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use ringfort_protocol::Args;
+
+use crate::lock::lock;
 
 /// Arguments of a command that are kept; in place of the last one stands how many there are beyond.
 const ARGS_KEPT: usize = 32;
@@ -103,7 +105,7 @@ impl Log {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

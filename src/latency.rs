@@ -7,10 +7,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use hdrhistogram::Histogram;
+
+use crate::lock::lock;
 
 /// Seconds with a spike that are remembered of each event.
 pub const HISTORY: usize = 160;
@@ -113,10 +115,6 @@ impl Latency {
 
 fn empty() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("bounds and digits that can be")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub mod env;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod latency;
+pub mod lock;
 pub mod log;
 pub mod loops;
 pub mod memory;

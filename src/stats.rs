@@ -1,9 +1,11 @@
 //! What a node has done since it started, or since CONFIG RESETSTAT.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicU64, Ordering},
 };
+
+use crate::lock::lock;
 
 /// A number that only grows, until it is reset.
 #[derive(Debug, Default)]
@@ -109,7 +111,7 @@ impl Stats {
     /// far. To be called some times a second.
     pub fn sample(&self, now: u64, commands: u64) {
         let counts = [commands, self.bytes_in.get(), self.bytes_out.get()];
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rates = lock(&self.rates);
         let Some((then, before)) = rates.last.replace((now, counts)) else { return };
         let seconds = now.saturating_sub(then) as f64 / 1e9;
         if seconds > 0.0 {
@@ -123,7 +125,7 @@ impl Stats {
 
     /// The mean of the last samples.
     pub fn per_second(&self) -> PerSecond {
-        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let rates = lock(&self.rates);
         let mean = |i: usize| rates.samples.iter().map(|sample| sample[i]).sum::<f64>() / SAMPLES as f64;
         PerSecond { commands: mean(0), bytes_in: mean(1), bytes_out: mean(2) }
     }

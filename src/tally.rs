@@ -7,10 +7,12 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
+
+use crate::lock::lock;
 
 /// Codes of errors that are told apart. There are not so many, unless something is wrong.
 const CODES_LIMIT: usize = 128;
@@ -172,10 +174,6 @@ fn code(reply: &[u8]) -> &[u8] {
     let text = reply.get(1..).unwrap_or_default();
     let end = text.iter().take(LONGEST).position(|byte| *byte == b' ');
     end.map_or(b"ERR", |end| &text[..end])
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::{
 
 /// From the bottom up.
 const LAYERS: &[&[&str]] = &[
+    &["lock"],
     // The machine, and what every thread may write to: anybody may name these.
     &["env", "log", "loops", "signal", "stats", "stopping", "tasks"],
     // Keys and values. It knows no socket, no task and no clock.

@@ -7,12 +7,14 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
 use super::Shared;
+
+use crate::lock::lock;
 
 /// Bytes of lines that may be in the queue of a client that watches. One that would have more is closed.
 pub const MONITOR_LIMIT: usize = 32 << 20;
@@ -76,10 +78,6 @@ impl Monitors {
     pub(super) fn show(&self, line: Option<&[u8]>) {
         lock(&self.0).iter().for_each(|monitor| monitor.show(line));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command as who watches reads it: when it was run, in Unix microseconds, in which database, and who asked for it.

@@ -16,7 +16,7 @@ mod value;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use arc_swap::ArcSwap;
@@ -29,6 +29,7 @@ pub use self::{
 use crate::{
     commandlog::Kind,
     env::files,
+    lock::lock,
     log::{Format, Level},
     store::Policy,
 };
@@ -241,7 +242,7 @@ impl Config {
 
     /// Changes several directives while the node runs: all of them, or none.
     pub fn change(&self, pairs: &[(&str, &str)]) -> Result<(), Refused> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.changing);
         let changed = self.load().changed(pairs)?;
         self.store(changed);
         Ok(())

@@ -25,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use crate::{
+    lock::lock,
     loops::{Loop, Pulse},
     node::Node,
 };
@@ -91,13 +92,13 @@ impl Beats {
 
     /// Leaves something for the thread, and wakes it.
     pub fn tell(&self, leave: impl FnOnce(&mut In)) {
-        leave(&mut self.inbox.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        leave(&mut lock(&self.inbox));
         // If the socket's buffer is full, the thread is awake.
         let _ = self.waker.send_to(&[0], self.thread);
     }
 
     fn take(&self) -> In {
-        std::mem::take(&mut self.inbox.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        std::mem::take(&mut lock(&self.inbox))
     }
 
     /// The first event loop that hangs, by its index, and for how long it has not turned.

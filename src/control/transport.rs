@@ -20,6 +20,8 @@ use tokio::{
 
 use crate::bus::{Bus, Purpose};
 
+use crate::lock::lock;
+
 /// Idle connections that are kept to one node.
 const IDLE_LIMIT: usize = 4;
 
@@ -101,7 +103,7 @@ impl Calls {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.idle)
     }
 }
 

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use super::{Keys, Origin, Owned, Request, Router, execute::settle, frame::Written, hold::Stay};
 use crate::{
     commands::{Blocking, CommandError, Cx, Done, KeyFlags, Reply, Run, dispatch},
+    lock::lock,
     store::{ChangedKey, Core, Db, Key, Kind, Locked, Role, Shard, WaiterId},
 };
 
@@ -105,10 +106,6 @@ impl Parking {
     fn get(&self, id: WaiterId) -> Option<Arc<Waiter>> {
         lock(&self.waiters).get(&id).cloned()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl Waiter {

@@ -46,6 +46,8 @@ use ringfort_cluster::{SLOTS, ShardId};
 
 use self::outline::Outlines;
 
+use crate::lock::lock;
+
 /// All shards of a node.
 pub struct Store {
     shards: Box<[Mutex<Shard>]>,
@@ -131,8 +133,7 @@ impl Store {
 
     /// Locks a shard. To lock several, do so in ascending order.
     pub fn lock(&self, shard: ShardId) -> MutexGuard<'_, Shard> {
-        // A panic stops the whole process, so no lock is ever poisoned where that matters.
-        self.shards[usize::from(shard.0)].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.shards[usize::from(shard.0)])
     }
 
     /// To be called before a shard that may have changed is unlocked: brings the node's account of memory up to date,
