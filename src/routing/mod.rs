@@ -57,7 +57,7 @@ use crate::{
         session::Later,
     },
     config::Settings,
-    env::{Now, Ticker, clock::COARSE_TICK, random::Dice},
+    env::{Now, Ticker, random::Dice},
     latency::Event,
     node::Node,
     stopwatch::Stopwatch,
@@ -443,12 +443,10 @@ impl Router {
     }
 
     /// All that was ready in this turn was run. Returns whether it may be confirmed: whether the node still has the
-    /// right to serve.
+    /// right to serve, by the exact clock.
     pub fn end_turn(&mut self) -> bool {
-        let (node, began) = (&self.node, self.turn_began.take());
-        // A clock that is read for less says that the turn was short, and then it is sure without asking the exact one.
-        let is_sure = began == Some(node.clock.coarse()) && node.lease.confirms(self.now.boot + COARSE_TICK);
-        is_sure || node.lease.confirms(node.clock.boot())
+        self.turn_began = None;
+        self.node.lease.confirms(self.node.clock.boot())
     }
 
     /// Takes over settings that a command may have changed.

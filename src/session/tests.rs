@@ -1,7 +1,10 @@
 //! A session with a router and no socket.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,7 +12,7 @@ use super::*;
 use crate::{
     clients::Door,
     config::{Allowed, Settings},
-    env::clock::COARSE_TICK,
+    env::{Clock, clock::COARSE_TICK},
     latency::Event,
     node::{Node, testing},
     routing::{Parking, Written},
@@ -356,4 +359,33 @@ fn commands_are_counted_with_what_came_of_them() {
     }
     bench.receive("*x\r\n");
     assert_eq!(node.tallies.errors()["ERR"], 6);
+}
+
+#[test]
+fn the_lease_is_held_against_the_exact_clock_though_the_coarse_one_stands_still() {
+    /// The coarse hand moves when the system gets to it, and not at all while the machine is suspended.
+    #[derive(Debug, Default)]
+    struct Standing(AtomicU64);
+
+    impl Clock for Standing {
+        fn boot(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn coarse(&self) -> u64 {
+            COARSE_TICK
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    let clock = Arc::new(Standing::default());
+    let node = Arc::new(Node { clock: clock.clone(), ..testing::node() });
+    let mut router = Bench::new(&node).router;
+    node.lease.set(3 * COARSE_TICK);
+    router.keep_turn();
+    clock.0.store(3 * COARSE_TICK, Ordering::Relaxed);
+    assert!(!router.end_turn());
 }
