@@ -122,7 +122,6 @@ impl Router {
             (Stage::Drop, _) => {
                 carrying.attempts += 1;
                 if carrying.attempts == ATTEMPTS {
-                    self.node.stats.errors.add(1);
                     return self.carry_fails(carrying, GOES_ON_CHANGING.to_vec());
                 }
                 // What is at the destination now was put there by this rename.

@@ -117,6 +117,7 @@ fn a_rename_of_what_never_rests_ends_and_leaves_nothing_behind() {
     for (verb, told) in [("rename", removed), ("renamenx", "")] {
         let (mut cluster, [_, target], reply) = rename_what_changes(verb, |_, _| ());
         assert_eq!(reply, format!("{error}{told} "));
+        assert_eq!(cluster.routers[0].node.stats.errors.get(), 1);
         assert_eq!(cluster.run(0, &format!("exists {target}")), ":0 ");
     }
     // What others have made of it meanwhile is theirs.
