@@ -134,9 +134,8 @@ impl Connection {
         self.shared.signal.raise();
     }
 
-    /// Sends as much as the socket takes. Without the right to serve, what was run here is not confirmed: the client
-    /// is told so, and the connection ends.
-    /// Adds what it sent to `bytes_out`.
+    /// Sends as much as the socket takes, and adds that to `bytes_out`. Without the right to serve, what was run here is
+    /// not confirmed: the client is told so, and the connection ends.
     pub(super) fn flush(&self, serves: bool, bytes_out: &mut u64) {
         let ran_here = self.ran_here.replace(false);
         let mut session = self.session.borrow_mut();

@@ -4,7 +4,7 @@ use ringfort_protocol::{Args, Limits, Parsed, Parser};
 use smallvec::SmallVec;
 
 use crate::{
-    commands::{self, Cx, Reply, Run},
+    commands::{self, Cx, Reply, Run, error::is_error},
     node::Node,
     store::{Access, DATABASES, Db, Key, Locked, Shard, log},
 };
@@ -32,7 +32,7 @@ pub fn records(node: &Node, shard: &mut Shard, bytes: &[u8]) -> bool {
         out.bytes.clear();
         out.shared.clear();
         effect(node, shard, &limits, access, db, args, &mut out);
-        if out.bytes.starts_with(b"-") {
+        if is_error(&out.bytes) {
             let reply = String::from_utf8_lossy(&out.bytes);
             tracing::error!(shard = %shard.core.id, ?args, %reply, "an effect was refused by the copy");
             sound = false;

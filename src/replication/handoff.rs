@@ -35,12 +35,22 @@ const SEALED_AT_ONCE: usize = 32;
 /// A primary's dealings with the council.
 #[derive(Debug, Default)]
 pub struct Handoff {
-    /// Since when each replica has been behind: the end of the log at that time.
-    behind: BTreeMap<(ShardId, Member), (u64, Offset)>,
+    behind: BTreeMap<(ShardId, Member), Lag>,
     /// Requests that were made: when, and on which change of the shard they rested.
     asked: BTreeMap<(ShardId, Ask), (u64, Version)>,
     /// Sealed shards: where, and since when.
     sealed: BTreeMap<ShardId, (Offset, u64)>,
+}
+
+/// What a replica has to reach.
+#[derive(Debug)]
+struct Lag {
+    /// Since when it has been behind.
+    since: u64,
+    /// The end of the log at that time.
+    goal: Offset,
+    /// The log of this node tells of it.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,7 +101,9 @@ impl Handoff {
                         ask(&mut self.asked, id, Ask::Join(replica), Step::JoinInSync(replica))
                     }
                     (Some(false), true) => {
-                        *left_behind.entry(replica).or_default() += 1;
+                        if self.is_news(id, replica) {
+                            *left_behind.entry(replica).or_default() += 1;
+                        }
                         ask(&mut self.asked, id, Ask::Leave(replica), Step::LeaveInSync(replica));
                     }
                     _ => {}
@@ -147,13 +159,19 @@ impl Handoff {
             self.behind.remove(&(id, replica));
             return Some(true);
         }
-        let (since, goal) = *self.behind.entry((id, replica)).or_insert((now, end));
-        if have.is_some_and(|have| have >= goal) {
+        let new = || Lag { since: now, goal: end, told: false };
+        let lag = self.behind.entry((id, replica)).or_insert_with(new);
+        if have.is_some_and(|have| have >= lag.goal) {
             // It has reached what there was; what has come since is the next goal.
-            self.behind.insert((id, replica), (now, end));
+            *lag = new();
             return Some(true);
         }
-        (now > since + LAG_LIMIT_NS).then_some(false)
+        (now > lag.since + LAG_LIMIT_NS).then_some(false)
+    }
+
+    /// Whether it was not told yet that this replica is behind: until the council agrees, it is seen again and again.
+    fn is_news(&mut self, id: ShardId, replica: Member) -> bool {
+        self.behind.get_mut(&(id, replica)).is_some_and(|lag| !std::mem::replace(&mut lag.told, true))
     }
 }
 

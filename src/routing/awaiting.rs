@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clients::Door,
-    commands::{CommandError, Find, Reply, Run, generic::awaited},
+    commands::{CommandError, Find, Reply, Run, error::is_error, generic::awaited},
     store::Key,
 };
 
@@ -168,7 +168,7 @@ impl Router {
             Stage::Try(_) => self.finish(job, Ok(reply)),
             Stage::Watch { parts, open, closing, error } => {
                 *open -= 1;
-                if reply.starts_with(b"-") {
+                if is_error(&reply) {
                     *error = Some(reply);
                 }
                 if *open > 0 {

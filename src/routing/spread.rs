@@ -15,7 +15,7 @@ use super::{
 use crate::{
     commands::{
         CHECK, Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, XREADGROUP_WAITED,
-        generic::among::Among,
+        error::is_error, generic::among::Among,
     },
     store::Key,
 };
@@ -274,7 +274,7 @@ fn gather_of(command: &Command) -> Gather {
 }
 
 fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut Reply, random: u64) {
-    let mut errors = replies.iter().filter(|reply| reply.starts_with(b"-"));
+    let mut errors = replies.iter().filter(|reply| is_error(reply));
     let has_some = |reply: &Vec<u8>| elements(reply).is_some_and(|mut elements| elements.next().is_some());
     let is_delivered = how == Gather::Deliveries && replies.iter().any(has_some);
     if let Some(error) = errors.next().filter(|_| !is_delivered) {
@@ -318,7 +318,7 @@ fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut R
 
 /// One array with an element for each key, in the order of the request.
 fn put_by_key(parts: &[Part], out: &mut Reply) {
-    if let Some(part) = parts.iter().find(|part| part.reply.starts_with(b"-")) {
+    if let Some(part) = parts.iter().find(|part| is_error(&part.reply)) {
         out.bytes.extend_from_slice(&part.reply);
         return;
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clients::Door,
-    commands::{Command, CommandError, Reply},
+    commands::{Command, CommandError, Reply, error::is_error},
 };
 
 /// Where a job is tracked to be sent: nothing else goes the same way, so what comes later waits.
@@ -116,9 +116,9 @@ impl Router {
         let Some(mut job) = self.jobs.try_remove(job) else { return };
         job.asked().written.extend(written);
         match job {
-            Job::Assemble(assembling) if reply.starts_with(b"-") => self.assemble_fails(assembling, reply),
-            Job::Carry(carrying) if reply.starts_with(b"-") => self.carry_fails(carrying, reply),
-            job if reply.starts_with(b"-") => self.end_job(job.into_asked(), reply),
+            Job::Assemble(assembling) if is_error(&reply) => self.assemble_fails(assembling, reply),
+            Job::Carry(carrying) if is_error(&reply) => self.carry_fails(carrying, reply),
+            job if is_error(&reply) => self.end_job(job.into_asked(), reply),
             Job::Scan(scanning) => self.scan_goes_on(scanning, &reply),
             Job::Carry(carrying) => self.carry_goes_on(carrying, &reply),
             Job::Assemble(assembling) => self.assemble_goes_on(assembling, &reply),

@@ -156,7 +156,6 @@ impl Agent {
         }
         self.promiser.adopt(now, &topology);
         self.detector.adopt(&topology);
-        self.detector.stir();
         self.holder.set_lease(topology.settings.lease());
         self.skews.retain(|node, _| topology.nodes.contains_key(node));
         let me = self.holder.me();

@@ -172,6 +172,7 @@ impl Detector {
 
     /// Takes over who is alive, and the settings.
     pub fn adopt(&mut self, topology: &Topology) {
+        self.stir();
         self.lease = self.lease.max(topology.settings.lease());
         self.suspects.retain(|node, suspect| {
             let member = Member { node: *node, incarnation: suspect.incarnation };
