@@ -53,8 +53,8 @@ pub struct PeerRequest<'a> {
     pub resp: Resp,
     /// Reads leave no mark on keys.
     pub silent: bool,
-    /// It may wait for data, if it is a command that does.
-    pub waits: bool,
+    /// It may wait for data, if it is a command that does; and has come so many nanoseconds ago.
+    pub waits: Option<u64>,
     /// The command in RESP.
     pub command: &'a [u8],
 }
@@ -87,14 +87,16 @@ pub enum Answer<'a> {
 
 /// Appends a request.
 pub fn put_request(out: &mut Vec<u8>, request: &PeerRequest<'_>) {
-    let len = REQUEST_HEAD - 4 + request.command.len();
+    let age = request.waits.map_or(0, |age| size_of_val(&age));
+    let len = REQUEST_HEAD - 4 + age + request.command.len();
     out.reserve(4 + len);
     out.extend_from_slice(&(len as u32).to_le_bytes());
     out.extend_from_slice(&request.id.to_le_bytes());
     out.extend_from_slice(&request.version.0.to_le_bytes());
     let resp = if request.resp == Resp::V3 { 3 } else { 2 };
-    let bits = u8::from(request.silent) * SILENT + u8::from(request.waits) * WAITS;
+    let bits = u8::from(request.silent) * SILENT + u8::from(request.waits.is_some()) * WAITS;
     out.extend_from_slice(&[request.db, resp, bits]);
+    request.waits.inspect(|age| out.extend_from_slice(&age.to_le_bytes()));
     out.extend_from_slice(request.command);
 }
 
@@ -102,14 +104,19 @@ pub fn put_request(out: &mut Vec<u8>, request: &PeerRequest<'_>) {
 pub fn request(body: &[u8]) -> Option<PeerRequest<'_>> {
     let (id, rest) = body.split_first_chunk()?;
     let (version, rest) = rest.split_first_chunk()?;
-    let ([db, resp, bits], command) = rest.split_first_chunk()?;
+    let ([db, resp, bits], mut command) = rest.split_first_chunk()?;
+    let mut waits = None;
+    if bits & WAITS != 0 {
+        let (age, rest) = command.split_first_chunk()?;
+        (waits, command) = (Some(u64::from_le_bytes(*age)), rest);
+    }
     Some(PeerRequest {
         id: u32::from_le_bytes(*id),
         version: Version(u64::from_le_bytes(*version)),
         db: *db,
         resp: if *resp == 3 { Resp::V3 } else { Resp::V2 },
         silent: bits & SILENT != 0,
-        waits: bits & WAITS != 0,
+        waits,
         command,
     })
 }
@@ -229,14 +236,14 @@ mod tests {
             db: 3,
             resp: Resp::V3,
             silent: true,
-            waits: false,
+            waits: None,
             command: b"*1\r\n$4\r\nPING\r\n",
         };
         let mut out = Vec::new();
         put_request(&mut out, &sent);
         let (body, len) = split(&out).unwrap().unwrap();
         assert_eq!((request(body), len), (Some(sent), out.len()));
-        let sent = PeerRequest { silent: false, waits: true, ..request(body).unwrap() };
+        let sent = PeerRequest { silent: false, waits: Some(1 << 40), ..request(body).unwrap() };
         let mut out = Vec::new();
         put_request(&mut out, &sent);
         assert_eq!(request(&out[4..]), Some(sent));

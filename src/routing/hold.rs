@@ -6,7 +6,8 @@ use ringfort_cluster::{ShardId, Version};
 use rustc_hash::FxBuildHasher;
 
 use super::{
-    ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Router, Written, blocked::Ending, frame,
+    ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Request, Router, Written, blocked::Ending,
+    frame,
 };
 use crate::{clients::Door, commands::CommandError, store::Key};
 
@@ -44,7 +45,7 @@ pub struct Stay {
 
 impl Stay {
     /// When it came, by the clock since the machine started.
-    fn since(self) -> u64 {
+    pub(super) fn since(self) -> u64 {
         self.until - HOLD_NS
     }
 
@@ -52,13 +53,20 @@ impl Stay {
     pub(super) fn by(self, version: Version) -> Self {
         Self { version, ..self }
     }
+
+    /// Of a request that came to another node, so many nanoseconds before it came here.
+    pub(super) fn aged(self, nanos: u64) -> Self {
+        Self { until: self.since().saturating_sub(nanos) + HOLD_NS, ..self }
+    }
 }
 
 impl Router {
-    /// The stay of a request that has just come.
-    pub(super) fn new_stay(&mut self) -> Stay {
+    /// The stay of a request that has just come. Those that may wait for data are served by when they came, whichever
+    /// loop they came by, so that is told exactly.
+    pub(super) fn new_stay(&mut self, request: &Request<'_>) -> Stay {
         self.next_order += 1;
-        Stay { order: self.next_order, until: self.now.boot + HOLD_NS, version: Version(0) }
+        let now = if request.may_wait() { self.node.clock.boot() } else { self.now.boot };
+        Stay { order: self.next_order, until: now + HOLD_NS, version: Version(0) }
     }
 
     /// Lets a request wait that has just come, unless too many do.
@@ -207,13 +215,7 @@ impl Router {
         door == Door::Cluster || self.peers[usize::from(peer)].connected
     }
 
-    pub(super) fn hold_until(
-        &mut self,
-        origin: Origin,
-        request: super::Request<'_>,
-        keys: &[Key<'_>],
-        stay: Stay,
-    ) {
+    pub(super) fn hold_until(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], stay: Stay) {
         self.track(origin, keys, None);
         self.put_held(Held { origin, request: request.to_owned(), stay });
     }

@@ -699,7 +699,7 @@ impl Router {
     /// Sends a request where it must go, or lets it wait. Its reply will be among the completions.
     pub fn submit(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], place: Place) {
         self.note_deadline(origin, &request);
-        let stay = self.new_stay();
+        let stay = self.new_stay(&request);
         self.submit_with(origin, request, keys, place, stay);
     }
 
@@ -764,11 +764,12 @@ impl Router {
             return self.fail(origin, &CommandError::other(text));
         }
         self.track(origin, keys, Some(peer));
+        let age = if request.may_wait() { self.node.clock.boot().saturating_sub(stay.since()) } else { 0 };
         let queue = &mut self.peers[usize::from(peer)];
         let flight =
             Flight { origin, request: request.to_owned(), peer, at: queue.end(), waits: false, stay };
         let id = self.flights.insert(flight);
-        queue.put(id as u32, self.topology.version, &request);
+        queue.put(id as u32, self.topology.version, &request, age);
         if request.waits {
             self.sent.insert(origin, id);
         }

@@ -159,7 +159,7 @@ impl Router {
         let lasting = lasting.map(OwnedArgs::as_args);
         let request = &Request { args: lasting.unwrap_or(request.args), ..*request };
         let waiter = Arc::new(Waiter {
-            id: self.parking.next.fetch_add(1, Ordering::Relaxed),
+            id: WaiterId { since: stay.since(), number: self.parking.next.fetch_add(1, Ordering::Relaxed) },
             home: self.index,
             origin,
             request: Request::to_owned(*request),
@@ -246,7 +246,7 @@ impl Router {
             return;
         }
         while let Some(ready) = self.ready.pop_front() {
-            let mut after = 0;
+            let mut after = WaiterId::default();
             loop {
                 match self.serve_next(&ready, after) {
                     Next::Tried(id) => after = id,

@@ -51,10 +51,11 @@ impl PeerQueue {
         self.sent + self.out.len() as u64
     }
 
-    pub(super) fn put(&mut self, id: u32, version: Version, request: &Request<'_>) {
+    pub(super) fn put(&mut self, id: u32, version: Version, request: &Request<'_>, age: u64) {
         let mut command = Vec::new();
         encode_command(&mut command, request.args.iter());
-        let Request { db, resp, silent, waits, .. } = *request;
+        let Request { db, resp, silent, .. } = *request;
+        let waits = request.may_wait().then_some(age);
         let frame = frame::PeerRequest { id, version, db, resp, silent, waits, command: &command };
         frame::put_request(&mut self.out, &frame);
     }
@@ -69,8 +70,8 @@ impl PeerQueue {
     ) {
         let mut command = Vec::new();
         encode_command(&mut command, words.into_iter());
-        let frame =
-            frame::PeerRequest { id, version, db: 0, resp, silent: false, waits: false, command: &command };
+        let (silent, waits) = (false, None);
+        let frame = frame::PeerRequest { id, version, db: 0, resp, silent, waits, command: &command };
         frame::put_request(&mut self.out, &frame);
     }
 
@@ -293,14 +294,15 @@ impl Router {
             Err(error) => return self.fail(origin, &error),
         };
         self.node.stats.served_for_peers.add(1);
-        let frame::PeerRequest { db, resp, silent, waits, .. } = *request;
+        let frame::PeerRequest { db, resp, silent, .. } = *request;
+        let (waits, age) = (request.waits.is_some(), request.waits.unwrap_or(0));
         if db >= DATABASES {
             return self.fail(origin, &CommandError::DbOutOfRange);
         }
         let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false, waits };
         let keys = self.keys(command, args);
         let place = self.place(&view, &keys);
-        let stay = self.new_stay();
+        let stay = self.new_stay(&view).aged(age);
         if self.must_queue(conn, &view, &keys, place) {
             return self.hold(origin, view.to_owned(), &keys, stay);
         }

@@ -160,11 +160,11 @@ impl Router {
         let args: OwnedArgs = words.iter().collect();
         let (db, silent, replica, resp) = (0, false, false, Default::default());
         let request = Owned { command, args, db, resp, silent, door: Door::Client, replica, waits: false };
-        let stay = self.new_stay();
+        let stay = self.new_stay(&request.as_request());
         let queue = &mut self.peers[usize::from(peer)];
         let at = queue.end();
         let id = self.flights.vacant_key();
-        queue.put(id as u32, self.topology.version, &request.as_request());
+        queue.put(id as u32, self.topology.version, &request.as_request(), 0);
         self.flights.insert(Flight { origin, request, peer, at, waits: false, stay });
     }
 

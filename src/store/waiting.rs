@@ -1,17 +1,26 @@
 //! Who waits for keys of a shard, first come first served, and which of these keys have changed.
 //!
-//! The store knows waiters by number only, in the order in which they came. A change of a key that somebody waits for
+//! The store knows waiters by their names only, which tell when they came. A change of a key that somebody waits for
 //! is noted where all changes are noticed; whoever has changed it serves those who wait, once the locks are released.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use super::{key::Key, shard::Core, value::Kind};
 
-/// Names somebody who waits. Later ones have higher numbers.
-pub type WaiterId = u64;
+/// Names somebody who waits. In ascending order they are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId {
+    /// When it came to the cluster, by the clock since this machine started, in nanoseconds.
+    pub since: u64,
+    /// Tells those apart who came at the same time.
+    pub number: u64,
+}
 
 /// Of one shard.
 #[derive(Debug, Default)]
@@ -63,7 +72,7 @@ impl Queue {
 }
 
 impl Core {
-    /// Enters a waiter for a value of this type at a key, or for any change of it, behind those that are there.
+    /// Enters a waiter for a value of this type at a key, or for any change of it, behind those who came before.
     pub fn wait_for(&mut self, db: u8, key: Key<'_>, kind: Option<Kind>, waiter: WaiterId) {
         let waiting = self.waiting.get_or_insert_default();
         if let Some(queue) = waiting.queue_mut(db, key.hash, key.bytes) {
@@ -103,7 +112,7 @@ impl Core {
         after: WaiterId,
     ) -> Option<WaiterId> {
         let queue = self.waiting.as_ref()?.queue(db, key)?;
-        let mut later = queue.waiters.range(after + 1..);
+        let mut later = queue.waiters.range((Bound::Excluded(after), Bound::Unbounded));
         later.find(|(_, wanted)| wanted.is_none() || **wanted == holds).map(|(waiter, _)| *waiter)
     }
 
@@ -157,6 +166,11 @@ mod tests {
     /// Of the same hash.
     const L: Key<'_> = Key { bytes: b"l", ..K };
 
+    /// Who came at this time.
+    fn at(since: u64) -> WaiterId {
+        WaiterId { since, number: 0 }
+    }
+
     fn names(core: &mut Core) -> Vec<String> {
         let name = |key: ChangedKey| format!("{} {}", key.db, key.name.escape_ascii());
         core.take_changed().into_iter().map(name).collect()
@@ -166,40 +180,43 @@ mod tests {
     fn waiters_of_one_type_come_in_their_order() {
         let mut core = Shard::new(ShardId(0), 16384).core;
         for (waiter, kind) in [(3, Kind::List), (5, Kind::ZSet), (8, Kind::List), (3, Kind::List)] {
-            core.wait_for(0, K, Some(kind), waiter);
+            core.wait_for(0, K, Some(kind), at(waiter));
         }
-        assert_eq!(core.next_waiter(0, K, Some(Kind::List), 0), Some(3));
-        assert_eq!(core.next_waiter(0, K, Some(Kind::List), 3), Some(8));
-        assert_eq!(core.next_waiter(0, K, Some(Kind::ZSet), 0), Some(5));
-        assert_eq!(core.next_waiter(0, K, Some(Kind::Hash), 0), None);
-        assert_eq!(core.next_waiter(1, K, Some(Kind::List), 0), None);
-        core.stop_waiting(0, K, 3);
-        assert_eq!(core.next_waiter(0, K, Some(Kind::List), 0), Some(8));
-        core.wait_for(0, L, Some(Kind::List), 9);
-        core.stop_waiting(0, K, 8);
-        core.stop_waiting(0, K, 5);
-        assert_eq!((core.has_waiters(0, K), core.next_waiter(0, L, Some(Kind::List), 0)), (false, Some(9)));
-        core.stop_waiting(0, L, 9);
+        assert_eq!(core.next_waiter(0, K, Some(Kind::List), at(0)), Some(at(3)));
+        assert_eq!(core.next_waiter(0, K, Some(Kind::List), at(3)), Some(at(8)));
+        assert_eq!(core.next_waiter(0, K, Some(Kind::ZSet), at(0)), Some(at(5)));
+        assert_eq!(core.next_waiter(0, K, Some(Kind::Hash), at(0)), None);
+        assert_eq!(core.next_waiter(1, K, Some(Kind::List), at(0)), None);
+        core.stop_waiting(0, K, at(3));
+        assert_eq!(core.next_waiter(0, K, Some(Kind::List), at(0)), Some(at(8)));
+        core.wait_for(0, L, Some(Kind::List), at(9));
+        core.stop_waiting(0, K, at(8));
+        core.stop_waiting(0, K, at(5));
+        assert_eq!(
+            (core.has_waiters(0, K), core.next_waiter(0, L, Some(Kind::List), at(0))),
+            (false, Some(at(9)))
+        );
+        core.stop_waiting(0, L, at(9));
         assert!(core.waiting.is_none());
     }
 
     #[test]
     fn who_waits_for_any_change_comes_in_turn_whatever_is_there() {
         let mut core = Shard::new(ShardId(0), 16384).core;
-        core.wait_for(0, K, Some(Kind::List), 1);
-        core.wait_for(0, K, None, 2);
-        assert_eq!(core.next_waiter(0, K, None, 0), Some(2));
-        assert_eq!(core.next_waiter(0, K, Some(Kind::Hash), 0), Some(2));
-        assert_eq!(core.next_waiter(0, K, Some(Kind::List), 0), Some(1));
-        assert_eq!(core.next_waiter(0, K, Some(Kind::List), 1), Some(2));
+        core.wait_for(0, K, Some(Kind::List), at(1));
+        core.wait_for(0, K, None, at(2));
+        assert_eq!(core.next_waiter(0, K, None, at(0)), Some(at(2)));
+        assert_eq!(core.next_waiter(0, K, Some(Kind::Hash), at(0)), Some(at(2)));
+        assert_eq!(core.next_waiter(0, K, Some(Kind::List), at(0)), Some(at(1)));
+        assert_eq!(core.next_waiter(0, K, Some(Kind::List), at(1)), Some(at(2)));
     }
 
     #[test]
     fn changes_are_noted_once_and_of_keys_with_waiters_only() {
         let mut core = Shard::new(ShardId(0), 16384).core;
         core.note_change(0, K);
-        core.wait_for(0, K, Some(Kind::List), 1);
-        core.wait_for(2, L, Some(Kind::List), 2);
+        core.wait_for(0, K, Some(Kind::List), at(1));
+        core.wait_for(2, L, Some(Kind::List), at(2));
         for name in [L, K, K] {
             core.note_change(0, name);
         }
@@ -207,8 +224,8 @@ mod tests {
         assert_eq!(names(&mut core), ["0 k", "2 l"]);
         assert!(names(&mut core).is_empty());
         core.note_change(0, K);
-        core.stop_waiting(0, K, 1);
-        core.wait_for(0, K, Some(Kind::List), 3);
+        core.stop_waiting(0, K, at(1));
+        core.wait_for(0, K, Some(Kind::List), at(3));
         core.note_change(0, K);
         assert_eq!(names(&mut core), ["0 k", "0 k"]);
     }

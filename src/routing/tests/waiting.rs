@@ -40,6 +40,15 @@ impl Cluster {
         self.pass(0);
     }
 
+    /// A node comes to know, before others do, that the shards were given to other nodes.
+    fn learn(&mut self, at: usize, version: u64, owner: impl Fn(u16) -> Option<usize>) {
+        let agreed = topology(self.routers.len(), version, owner);
+        roles::adopt(&self.routers[at].node, &agreed);
+        self.routers[at].node.topology.store(Arc::new(agreed));
+        self.routers[at].refresh();
+        self.settle();
+    }
+
     fn link(&mut self, from: usize, to: usize) -> (u16, &mut PeerQueue) {
         let peers = self.routers[from].peers.iter_mut().enumerate();
         let (peer, queue) = peers.into_iter().find(|(_, queue)| queue.node == id(to)).unwrap();
@@ -402,6 +411,30 @@ fn who_waits_for_a_shard_that_moves_waits_where_it_is_served() {
 }
 
 #[test]
+fn who_waited_longest_is_served_first_though_others_have_come_to_the_next_owner_before() {
+    let mut cluster = Cluster::new(3);
+    let [first, second, third] = [0, 1, 0].map(|node| cluster.connect(node));
+    let key = key_of(1, 0);
+    let wait = format!("blpop {key} 0");
+    for client in [first, second] {
+        cluster.feed_and_settle(client, &wait);
+        cluster.pass(1);
+    }
+    let moved = |shard: u16| Some(if shard == 1 { 2 } else { usize::from(shard) % 3 });
+    cluster.learn(2, 2, moved);
+    cluster.learn(0, 2, moved);
+    cluster.feed_and_settle(third, &wait);
+    cluster.pass(1);
+    cluster.learn(1, 2, moved);
+    cluster.pass(0);
+    for (client, value) in [first, second, third].into_iter().zip(["a", "b", "c"]) {
+        assert_eq!(cluster.run(2, &format!("rpush {key} {value}")), ":1 ");
+        assert_eq!(cluster.replies(client), format!("*2 ${} {key} $1 {value} ", key.len()));
+    }
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
 fn a_cluster_aware_client_is_told_where_the_shard_has_gone() {
     let (mut cluster, clients) = waiting(1);
     let key = key_of(0, 0);
@@ -688,10 +721,7 @@ fn who_reads_in_a_group_hears_that_it_is_gone_wherever_its_shard_has_moved_meanw
     cluster.run(0, &format!("xgroup create {key} g 0 mkstream"));
     cluster.feed_and_settle(clients[0], &format!("xreadgroup group g c block 0 streams {key} >"));
     // The next owner has the stream, and another one knows that before the node that it waits at.
-    let agreed = topology(2, 2, |_| Some(1));
-    roles::adopt(&cluster.routers[1].node, &agreed);
-    cluster.routers[1].node.topology.store(Arc::new(agreed));
-    cluster.routers[1].refresh();
+    cluster.learn(1, 2, |_| Some(1));
     assert_eq!(cluster.run(1, &format!("xadd {key} 1-1 f v")), "$3 1-1 ");
     cluster.hand_over(2, |_| Some(1));
     let group_is_gone = "-NOGROUP the consumer group this client was blocked on no longer exists ";
