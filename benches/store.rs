@@ -67,7 +67,7 @@ impl Command {
         let mut locked = [&mut *shard];
         let access = Access { now: NOW, ..Access::default() };
         let db = Db::new(Locked::new(&mut locked, store.slots_per_shard()), 0, NOW, access);
-        let mut cx = Cx { db, keys: &[key], out: reply, random: 0, limits: &self.limits };
+        let mut cx = Cx { db, keys: &[key], out: reply, random: 0, limits: &self.limits, waited: false };
         dispatch::run(self.handler, &mut cx, args);
         store.settle(&mut shard);
     }

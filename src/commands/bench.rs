@@ -94,7 +94,7 @@ impl Bench {
         let access = Access { now, lfu: self.limits.lfu, ..Access::default() };
         let db = Db::new(Locked::new(&mut locked, 16384), db, now, access);
         let limits = &self.limits;
-        let mut cx = Cx { db, keys: &keys, out: &mut out, random, limits };
+        let mut cx = Cx { db, keys: &keys, out: &mut out, random, limits, waited: false };
         dispatch::run(handler, &mut cx, args);
         out.into_bytes()
     }

@@ -64,7 +64,7 @@ pub use self::{
     error::CommandError,
     keys::{Begin, Find, KeyFlags, KeySpec},
     reply::Reply,
-    streams::{CHECK, UNBALANCED, XREADGROUP_WAITED},
+    streams::{CHECK, UNBALANCED},
 };
 pub use crate::config::Limits;
 use crate::store::{Db, Key, Kind};
@@ -414,11 +414,10 @@ pub enum Run {
 /// What a command runs that may wait for data.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocking {
-    /// Tries, and answers [`Done::Waits`] where there is nothing.
+    /// Tries, and answers [`Done::Waits`] where there is nothing. Once it has waited, it is run for a key that others
+    /// have changed, with that one alone in place of all that it [waits for](Command::awaited); or, at another node,
+    /// with all of them that hold what it waits for.
     pub handler: Handler,
-    /// Tries for a key that others have changed, with that one alone in place of all that it
-    /// [waits for](Command::awaited).
-    pub again: Handler,
     /// What a key must hold for that; `None`: it is to hear of each change.
     pub kind: Option<Kind>,
     /// For how many milliseconds it waits; 0: for as long as it takes. `None`: it does not wait.
@@ -435,7 +434,7 @@ impl Run {
         timeout: fn(Args<'_>) -> Result<Option<u64>, CommandError>,
     ) -> Self {
         let lasting = |_: &Cx<'_>, _: Args<'_>| None;
-        Self::Blocking(Blocking { handler, again: handler, kind: Some(kind), timeout, lasting })
+        Self::Blocking(Blocking { handler, kind: Some(kind), timeout, lasting })
     }
 
     /// What it runs with the shards of its keys locked.
@@ -464,6 +463,8 @@ pub struct Cx<'a> {
     pub random: u64,
     /// Settings that commands need.
     pub limits: &'a Limits,
+    /// It has begun to wait for data before.
+    pub waited: bool,
 }
 
 impl<'a> Cx<'a> {

@@ -153,7 +153,7 @@ impl Scratch {
     ) -> R {
         let mut locked = [&mut self.0];
         let db = Db::new(Locked::new(&mut locked, SLOTS), given.db, given.access.now, given.access);
-        work(&mut Cx { db, keys, out, random: given.random, limits: given.limits })
+        work(&mut Cx { db, keys, out, random: given.random, limits: given.limits, waited: false })
     }
 }
 

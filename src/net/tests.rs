@@ -108,9 +108,17 @@ fn a_client_that_takes_no_replies_leaves_the_loop_at_rest() {
 fn nothing_is_run_for_a_node_once_it_is_known_to_be_dead() {
     with_loop(async |this, _| {
         let command = command(&["SET", "k", "v"]);
-        let (db, resp, silent, waits) = (0, Resp::V2, false, None);
-        let request =
-            frame::PeerRequest { id: 1, version: Version(1), db, resp, silent, waits, command: &command };
+        let (db, resp, silent, waits, waited) = (0, Resp::V2, false, None, false);
+        let request = frame::PeerRequest {
+            id: 1,
+            version: Version(1),
+            db,
+            resp,
+            silent,
+            waits,
+            waited,
+            command: &command,
+        };
         let mut sent = Vec::new();
         frame::put_request(&mut sent, &request);
         // Which of several things that have happened a task sees first is left to chance.

@@ -62,6 +62,6 @@ fn effect(
         indices.map(|index| Key::new(args.at(index), node.store.hash_seed)).collect();
     let mut locked = [shard];
     let db = Db::new(Locked::new(&mut locked, node.store.slots_per_shard()), db, 0, access);
-    let mut cx = Cx { db, keys: &keys, out, random: 0, limits };
+    let mut cx = Cx { db, keys: &keys, out, random: 0, limits, waited: false };
     commands::dispatch::run(handler, &mut cx, args);
 }

@@ -30,8 +30,6 @@ pub(super) struct Awaiting {
     stage: Stage,
     /// How it is to end.
     pub(super) ending: Option<Ending>,
-    /// It has waited before: a key of another type counts as one without anything.
-    waited: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +60,7 @@ impl Router {
     pub(super) fn await_any(&mut self, origin: Origin, request: Request<'_>) {
         let asked = self.take_on(origin, request);
         let keys = request.command.awaited(request.args).collect();
-        let job = Awaiting { asked, keys, stage: Stage::Try(0), ending: None, waited: false };
+        let job = Awaiting { asked, keys, stage: Stage::Try(0), ending: None };
         let job = self.awaits.insert(job);
         if let Origin::Client { conn, .. } = origin
             && let Some(blocked) = self.blocked.get_mut(&conn)
@@ -80,8 +78,7 @@ impl Router {
         let route = |index: &usize| self.route(Key::new(request.args.at(*index), 0).slot);
         let left = &awaiting.keys[first..];
         let Some(owner) = left.first().map(route) else { return self.nothing_yet(job) };
-        let alike =
-            if awaiting.waited { 1 } else { left.iter().take_while(|index| route(index) == owner).count() };
+        let alike = left.iter().take_while(|index| route(index) == owner).count();
         let args = narrowed(&request, &awaiting.keys, first, alike);
         let command = request.command;
         if !command.takes(args.as_args().len()) {
@@ -89,8 +86,9 @@ impl Router {
             return self.finish(job, Err(CommandError::Syntax));
         }
         let (db, resp, silent) = (request.db, request.resp, request.silent);
-        let (door, replica, waits) = (Door::Client, false, false);
-        let request = Request { command, args: args.as_args(), db, resp, silent, door, replica, waits };
+        let (door, replica, waits, waited) = (Door::Client, false, false, request.waited);
+        let request =
+            Request { command, args: args.as_args(), db, resp, silent, door, replica, waits, waited };
         self.awaits[job].stage = Stage::Try(first + alike);
         let keys = self.keys(command, request.args);
         let place = self.place(&request, &keys);
@@ -135,17 +133,17 @@ impl Router {
             groups.into_iter().map(|(route, names)| (route, name(names))).collect();
         let (db, resp, silent) = (request.db, request.resp, request.silent);
         let awaiting = &mut self.awaits[job];
-        awaiting.waited = true;
+        awaiting.asked.request.waited = true;
         let origin = awaiting.asked.origin;
         let (parts, open) = (groups.len(), groups.len());
         awaiting.stage = Stage::Watch { parts, open, closing: false, error: None };
-        self.tell_that_it_waits(origin, None);
+        self.tell_that_it_waits(origin, true, None);
         // None may end the wait of the others before these are sent.
         let was_busy = std::mem::replace(&mut self.ended.busy, true);
         for (part, (route, args)) in groups.iter().enumerate() {
-            let (door, replica, waits) = (Door::Client, false, true);
+            let (door, replica, waits, waited) = (Door::Client, false, true, false);
             let args = args.as_args();
-            let request = Request { command: step, args, db, resp, silent, door, replica, waits };
+            let request = Request { command: step, args, db, resp, silent, door, replica, waits, waited };
             let keys: Keys<'_> = self.keys(step, args);
             self.submit(Origin::Watch { job, part }, request, &keys, Place::from(*route));
         }
@@ -157,14 +155,12 @@ impl Router {
     pub(super) fn await_goes_on(&mut self, job: usize, part: usize, reply: Vec<u8>, written: Written) {
         let Some(awaiting) = self.awaits.get_mut(job) else { return };
         awaiting.asked.written.extend(written);
-        let (ending, waited, many) = (awaiting.ending, awaiting.waited, awaiting.keys.len() > 1);
+        let ending = awaiting.ending;
         match &mut awaiting.stage {
-            Stage::Try(_) if is_null(&reply) || (waited && many && reply.starts_with(b"-WRONGTYPE")) => {
-                match ending {
-                    Some(ending) => self.end_awaiting(job, ending),
-                    None => self.try_next(job),
-                }
-            }
+            Stage::Try(_) if is_null(&reply) => match ending {
+                Some(ending) => self.end_awaiting(job, ending),
+                None => self.try_next(job),
+            },
             Stage::Try(_) => self.finish(job, Ok(reply)),
             Stage::Watch { parts, open, closing, error } => {
                 *open -= 1;

@@ -48,6 +48,9 @@ pub(super) enum Ending {
     Unblocked,
     /// The node of the client stops.
     Stopped,
+    /// Another part of the request has something. Who waits for data need not any more; what waits for its shard is
+    /// still looked at, once that is possible.
+    Served,
 }
 
 impl Ending {
@@ -56,7 +59,7 @@ impl Ending {
         let mut out = Reply::new(resp);
         let mut fail = |text| out.error(&CommandError::other(text));
         match self {
-            Self::TimedOut => out.null_array(),
+            Self::TimedOut | Self::Served => out.null_array(),
             Self::Unblocked => fail("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
             Self::Stopped => fail("UNBLOCKED The node stops, and nothing was taken out"),
         }
@@ -69,12 +72,15 @@ impl Ending {
             Self::TimedOut => b"TIMEOUT",
             Self::Unblocked => b"ERROR",
             Self::Stopped => b"STOP",
+            Self::Served => b"SERVED",
         }
     }
 
     /// What has no name here ends as if its time were over.
     fn from_word(word: Option<&[u8]>) -> Self {
-        let known = [Self::Unblocked, Self::Stopped].into_iter().find(|ending| Some(ending.word()) == word);
+        let known = [Self::Unblocked, Self::Stopped, Self::Served]
+            .into_iter()
+            .find(|ending| Some(ending.word()) == word);
         known.unwrap_or(Self::TimedOut)
     }
 }
@@ -115,13 +121,13 @@ impl Router {
 
     /// A request has begun to wait, for data or for its shard: whoever asked is told.
     /// `lasting`: its arguments from now on, if these are others.
-    pub(super) fn tell_that_it_waits(&mut self, origin: Origin, lasting: Option<Args<'_>>) {
+    pub(super) fn tell_that_it_waits(&mut self, origin: Origin, for_data: bool, lasting: Option<Args<'_>>) {
         match origin {
             Origin::Client { conn, .. } => self.waiting.push(conn),
             Origin::Peer { conn, id } => {
                 let (mut frame, mut command) = (Vec::new(), Vec::new());
                 lasting.inspect(|args| encode_command(&mut command, args.iter()));
-                let answer = frame::Answer::Waits(&command);
+                let answer = frame::Answer::Waits { for_data, command: &command };
                 frame::put_reply(&mut frame, &frame::PeerReply { id, answer });
                 self.peer_completions.push(PeerCompletion { conn, frame });
             }
@@ -197,6 +203,8 @@ impl Router {
             // Another loop has served it.
         } else if let Some(flight) = self.sent.get(&origin) {
             self.cancel_flight(*flight, ending);
+        } else if ending == Ending::Served && self.wait_no_more(origin) {
+            // It is answered when its shard is served.
         } else if let Some(held) = self.take_held(origin) {
             self.complete(origin, ending.reply(held.resp), Written::new());
         } else if let Some((flight, _)) = self.flights.iter().find(|(_, flight)| flight.origin == origin) {

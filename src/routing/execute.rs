@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use ringfort_cluster::{Offset, ShardId};
 use smallvec::SmallVec;
 
-use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
+use super::{Keys, Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
 use crate::{
     commands::{
-        Blocking, CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch,
+        Blocking, CommandError, Cx, Done, Flags, Handler, KeyFlags, Reply, Run, Spread, dispatch,
         follow::{Following, Reach},
         generic::among::Among,
     },
@@ -65,7 +65,9 @@ impl Router {
         }
         match request.command.run {
             Run::Data(handler) if keys.len() == 1 => self.execute_one(handler, request, keys, out),
-            Run::Blocking(Blocking { handler, .. }) if keys.len() == 1 && !request.waits => {
+            Run::Blocking(Blocking { handler, .. })
+                if keys.len() == 1 && !request.waits && !request.waited =>
+            {
                 self.execute_one(handler, request, keys, out)
             }
             Run::Data(_) if request.command.spread == Spread::Cursor => self.execute_scan(request, out),
@@ -108,7 +110,7 @@ impl Router {
         let slots = node.store.slots_per_shard();
         let mut locked = [&mut *guard];
         let db = Db::new(Locked::new(&mut locked, slots), request.db, now.wall, access);
-        let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
+        let mut cx = Cx { db, keys, out, random, limits: &settings.limits, waited: false };
         dispatch::run(handler, &mut cx, request.args);
         lookups.add(cx.db.lookups());
         let mut written = Written::new();
@@ -138,8 +140,16 @@ impl Router {
         let locked = Locked::new(&mut shards, node.store.slots_per_shard());
         let db = Db::new(locked, request.db, self.now.wall, access);
         let mark = out.mark();
-        let mut cx = Cx { db, keys, out, random, limits: &settings.limits };
-        let done = dispatch::run(handler, &mut cx, request.args);
+        let left = request.waited.then(|| left_to_try(&db, request, keys));
+        let keys = left.as_deref().unwrap_or(keys);
+        let (limits, waited) = (&settings.limits, request.waited);
+        let mut cx = Cx { db, keys, out, random, limits, waited };
+        let done = if keys.is_empty() && waited {
+            cx.out.null_array();
+            Done::Waits
+        } else {
+            dispatch::run(handler, &mut cx, request.args)
+        };
         let mut waits = done == Done::Waits && request.waits;
         let lasting = match request.command.run {
             Run::Blocking(blocking) if waits => (blocking.lasting)(&cx, request.args),
@@ -199,7 +209,8 @@ impl Router {
             let mut locked = [&mut **guard];
             let db = Db::new(Locked::new(&mut locked, slots), request.db, self.now.wall, access);
             let mut part = Reply::new(request.resp);
-            let mut cx = Cx { db, keys: &[], out: &mut part, random, limits: &settings.limits };
+            let (keys, limits) = (&[], &settings.limits);
+            let mut cx = Cx { db, keys, out: &mut part, random, limits, waited: false };
             let result = handler(&mut cx, request.args);
             self.lookups.add(cx.db.lookups());
             let done = match result {
@@ -230,6 +241,23 @@ impl Router {
             silent: request.silent,
         }
     }
+}
+
+/// The keys that a request is tried with that has waited: one that holds a value of another type counts as one without
+/// anything. None, if it waits for nothing else.
+fn left_to_try<'a>(db: &Db<'_>, request: &Request<'_>, keys: &[Key<'a>]) -> Keys<'a> {
+    let Run::Blocking(Blocking { kind: Some(kind), .. }) = request.command.run else { return keys.into() };
+    let holds_other = |key: Key<'_>| db.inspect(key).is_some_and(|entry| entry.value().kind() != kind);
+    let (mut left, mut is_any_awaited) = (Keys::new(), false);
+    let mut keys = keys.iter().copied();
+    for spec in request.command.keys {
+        let is_awaited = spec.flags.has(KeyFlags::ACCESS);
+        let keys = keys.by_ref().take(spec.indices(request.args).count());
+        left.extend(
+            keys.filter(|key| !is_awaited || !holds_other(*key)).inspect(|_| is_any_awaited |= is_awaited),
+        );
+    }
+    if is_any_awaited { left } else { Keys::new() }
 }
 
 /// Notes what a shard has become, before it is unlocked: how far its log reaches now, what has expired, and who may be

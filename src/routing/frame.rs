@@ -22,6 +22,7 @@ const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
 /// Bits of a request's last byte before the command.
 const SILENT: u8 = 1;
 const WAITS: u8 = 2;
+const WAITED: u8 = 4;
 
 /// Stands for the number of positions in a reply frame that says [`Answer::NotPrimary`].
 const NOT_PRIMARY: u16 = u16::MAX;
@@ -55,6 +56,8 @@ pub struct PeerRequest<'a> {
     pub silent: bool,
     /// It may wait for data, if it is a command that does; and has come so many nanoseconds ago.
     pub waits: Option<u64>,
+    /// It has begun to wait for data before.
+    pub waited: bool,
     /// The command in RESP.
     pub command: &'a [u8],
 }
@@ -80,9 +83,13 @@ pub enum Answer<'a> {
     },
     /// Nothing was run: the node that was asked is not the primary, by this version of the topology.
     NotPrimary(Version),
-    /// Nothing was run yet: it waits at the owner, for data or for its shard, and its reply follows. Only of a request
-    /// that may wait for data is that said. The command that it is from now on; empty: as it was sent.
-    Waits(&'a [u8]),
+    /// It waits at the owner, and its reply follows. Only of a request that may wait for data is that said.
+    Waits {
+        /// For data, or for its shard; then nothing was run yet.
+        for_data: bool,
+        /// The command that it is from now on; empty: as it was sent.
+        command: &'a [u8],
+    },
 }
 
 /// Appends a request.
@@ -94,7 +101,8 @@ pub fn put_request(out: &mut Vec<u8>, request: &PeerRequest<'_>) {
     out.extend_from_slice(&request.id.to_le_bytes());
     out.extend_from_slice(&request.version.0.to_le_bytes());
     let resp = if request.resp == Resp::V3 { 3 } else { 2 };
-    let bits = u8::from(request.silent) * SILENT + u8::from(request.waits.is_some()) * WAITS;
+    let waits = u8::from(request.waits.is_some()) * WAITS + u8::from(request.waited) * WAITED;
+    let bits = u8::from(request.silent) * SILENT + waits;
     out.extend_from_slice(&[request.db, resp, bits]);
     request.waits.inspect(|age| out.extend_from_slice(&age.to_le_bytes()));
     out.extend_from_slice(request.command);
@@ -117,6 +125,7 @@ pub fn request(body: &[u8]) -> Option<PeerRequest<'_>> {
         resp: if *resp == 3 { Resp::V3 } else { Resp::V2 },
         silent: bits & SILENT != 0,
         waits,
+        waited: bits & WAITED != 0,
         command,
     })
 }
@@ -129,11 +138,11 @@ const TOO_LONG: &[u8] =
 pub fn put_reply(out: &mut Vec<u8>, reply: &PeerReply<'_>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    let id = if matches!(reply.answer, Answer::Waits(_)) { WAITING } else { reply.id };
+    let id = if matches!(reply.answer, Answer::Waits { .. }) { WAITING } else { reply.id };
     out.extend_from_slice(&id.to_le_bytes());
     match &reply.answer {
-        Answer::Waits(command) => {
-            out.extend_from_slice(&0u16.to_le_bytes());
+        Answer::Waits { for_data, command } => {
+            out.extend_from_slice(&u16::from(*for_data).to_le_bytes());
             out.extend_from_slice(&reply.id.to_le_bytes());
             out.extend_from_slice(command);
         }
@@ -180,7 +189,8 @@ pub fn reply(body: &[u8]) -> Option<PeerReply<'_>> {
     }
     if id == WAITING {
         let (id, command) = rest.split_first_chunk()?;
-        return Some(PeerReply { id: u32::from_le_bytes(*id), answer: Answer::Waits(command) });
+        let answer = Answer::Waits { for_data: count > 0, command };
+        return Some(PeerReply { id: u32::from_le_bytes(*id), answer });
     }
     let mut written = Written::new();
     for _ in 0..count {
@@ -237,20 +247,22 @@ mod tests {
             resp: Resp::V3,
             silent: true,
             waits: None,
+            waited: false,
             command: b"*1\r\n$4\r\nPING\r\n",
         };
         let mut out = Vec::new();
         put_request(&mut out, &sent);
         let (body, len) = split(&out).unwrap().unwrap();
         assert_eq!((request(body), len), (Some(sent), out.len()));
-        let sent = PeerRequest { silent: false, waits: Some(1 << 40), ..request(body).unwrap() };
+        let sent =
+            PeerRequest { silent: false, waits: Some(1 << 40), waited: true, ..request(body).unwrap() };
         let mut out = Vec::new();
         put_request(&mut out, &sent);
         assert_eq!(request(&out[4..]), Some(sent));
         for answer in [
             Answer::NotPrimary(Version(5)),
-            Answer::Waits(b""),
-            Answer::Waits(b"*1\r\n$4\r\nPING\r\n"),
+            Answer::Waits { for_data: false, command: b"" },
+            Answer::Waits { for_data: true, command: b"*1\r\n$4\r\nPING\r\n" },
             Answer::Reply { written: Written::new(), bytes: b"+PONG\r\n" },
             Answer::Reply { written: [(ShardId(1), Epoch(2), Offset(3))].into_iter().collect(), bytes: b"" },
             Answer::Reply {

@@ -6,7 +6,8 @@ use ringfort_cluster::{ShardId, Version};
 use rustc_hash::FxBuildHasher;
 
 use super::{
-    ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Request, Router, Written, blocked::Ending,
+    ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Request, Router, Written,
+    blocked::{Ending, Fate},
     frame,
 };
 use crate::{clients::Door, commands::CommandError, store::Key};
@@ -60,6 +61,16 @@ impl Stay {
     }
 }
 
+impl Held {
+    /// It is run once its shard is served, and answered whether or not there is anything. So much time it has from now
+    /// on as one that has just come.
+    fn wait_no_more(&mut self, now: u64) {
+        if std::mem::take(&mut self.request.waits) {
+            self.stay.until = now + HOLD_NS;
+        }
+    }
+}
+
 impl Router {
     /// The stay of a request that has just come. Those that may wait for data are served by when they came, whichever
     /// loop they came by, so that is told exactly.
@@ -79,7 +90,7 @@ impl Router {
         self.track(origin, keys, None);
         self.node.stats.held.add(1);
         if request.as_request().may_wait() {
-            self.tell_that_it_waits(origin, None);
+            self.tell_that_it_waits(origin, false, None);
         }
         self.put_held(Held { origin, request, stay });
     }
@@ -139,14 +150,19 @@ impl Router {
     }
 
     /// Tries one once more. `passed_over` are the shards that earlier ones of a connection still wait for.
-    fn retry(&mut self, held: Held, passed_over: &mut HashSet<(ConnKey, ShardId), FxBuildHasher>) {
+    fn retry(&mut self, mut held: Held, passed_over: &mut HashSet<(ConnKey, ShardId), FxBuildHasher>) {
+        self.untrack(held.origin, &held.request.as_request(), false);
+        let waiting = self.held.len();
+        match self.fate_of(held.origin, &held.request.as_request()) {
+            Fate::Over(Ending::Served) => held.wait_no_more(self.now.boot),
+            fate => {
+                if let Some(reply) = fate.reply(held.request.resp) {
+                    return self.complete(held.origin, reply, Written::new());
+                }
+            }
+        }
         let Held { origin, request, stay } = held;
         let view = request.as_request();
-        self.untrack(origin, &view, false);
-        let waiting = self.held.len();
-        if let Some(reply) = self.fate_of(origin, &view).reply(view.resp) {
-            return self.complete(origin, reply, Written::new());
-        }
         if self.is_cut_off() {
             let text =
                 "CLUSTERDOWN This node hears from no majority of the cluster's council, so it may not serve";
@@ -204,6 +220,12 @@ impl Router {
         self.take_held_at(order).map(|held| held.request)
     }
 
+    /// Has a request that is held not wait for data once its shard is served. Returns whether there is one.
+    pub(super) fn wait_no_more(&mut self, origin: Origin) -> bool {
+        let held = self.held.values_mut().find(|held| held.origin == origin);
+        held.map(|held| held.wait_no_more(self.now.boot)).is_some()
+    }
+
     fn take_held_at(&mut self, order: u64) -> Option<Held> {
         let held = self.held.remove(&order)?;
         self.held_bytes -= held.request.args.capacity();
@@ -233,7 +255,7 @@ impl Router {
         let view = flight.request.as_request();
         self.untrack(flight.origin, &view, true);
         if view.may_wait() {
-            self.tell_that_it_waits(flight.origin, None);
+            self.tell_that_it_waits(flight.origin, false, None);
         }
         let keys = self.keys(view.command, view.args);
         self.hold_until(flight.origin, view, &keys, flight.stay);

@@ -135,6 +135,8 @@ pub struct Request<'a> {
     pub replica: bool,
     /// It may wait for data, if it is a command that does.
     pub waits: bool,
+    /// It has begun to before: it has seen its keys, and goes on waiting whatever they hold by now.
+    pub waited: bool,
 }
 
 /// Where a shard is served.
@@ -227,12 +229,13 @@ struct Owned {
     door: Door,
     replica: bool,
     waits: bool,
+    waited: bool,
 }
 
 impl Owned {
     fn as_request(&self) -> Request<'_> {
-        let Self { command, ref args, db, resp, silent, door, replica, waits } = *self;
-        Request { command, args: args.as_args(), db, resp, silent, door, replica, waits }
+        let Self { command, ref args, db, resp, silent, door, replica, waits, waited } = *self;
+        Request { command, args: args.as_args(), db, resp, silent, door, replica, waits, waited }
     }
 }
 
@@ -243,8 +246,8 @@ impl Request<'_> {
     }
 
     fn to_owned(self) -> Owned {
-        let Self { command, args, db, resp, silent, door, replica, waits } = self;
-        Owned { command, args: args.into(), db, resp, silent, door, replica, waits }
+        let Self { command, args, db, resp, silent, door, replica, waits, waited } = self;
+        Owned { command, args: args.into(), db, resp, silent, door, replica, waits, waited }
     }
 }
 

@@ -157,7 +157,7 @@ impl Router {
     ) -> Result<(), CommandError> {
         let epoch = |shard: &MutexGuard<'_, Shard>| (shard.core.id, shard.core.epoch);
         let lasting = lasting.map(OwnedArgs::as_args);
-        let request = &Request { args: lasting.unwrap_or(request.args), ..*request };
+        let request = &Request { args: lasting.unwrap_or(request.args), waited: true, ..*request };
         let waiter = Arc::new(Waiter {
             id: WaiterId { since: stay.since(), number: self.parking.next.fetch_add(1, Ordering::Relaxed) },
             home: self.index,
@@ -183,7 +183,7 @@ impl Router {
         lock(&self.parking.waiters).insert(waiter.id, Arc::clone(&waiter));
         self.parked.bytes += bytes;
         self.parked.waiters.insert(origin, waiter);
-        self.tell_that_it_waits(origin, lasting);
+        self.tell_that_it_waits(origin, true, lasting);
         Ok(())
     }
 
@@ -299,15 +299,16 @@ impl Router {
                 return Next::Tried(id);
             }
             let request = waiter.request.as_request();
-            let Some(blocking) = waiter.blocking() else { return Next::Tried(id) };
+            let Some(Blocking { handler, .. }) = waiter.blocking() else { return Next::Tried(id) };
             let before: SmallVec<[_; 2]> = guards.iter().map(|shard| shard.core.log.end()).collect();
             let (random, access) = (self.dice.roll(), self.access(&request));
             let mut shards: Vec<&mut Shard> = guards.iter_mut().map(|guard| &mut **guard).collect();
             let locked = Locked::new(&mut shards, node.store.slots_per_shard());
             let mut out = Reply::new(request.resp);
             let opened = Db::new(locked, db, self.now.wall, access);
-            let mut cx = Cx { db: opened, keys: &keys, out: &mut out, random, limits: &settings.limits };
-            let done = dispatch::run(blocking.again, &mut cx, request.args);
+            let limits = &settings.limits;
+            let mut cx = Cx { db: opened, keys: &keys, out: &mut out, random, limits, waited: true };
+            let done = dispatch::run(handler, &mut cx, request.args);
             self.lookups.add(cx.db.lookups());
             let served = done != Done::Waits;
             *waits = !served;

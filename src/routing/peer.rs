@@ -54,9 +54,9 @@ impl PeerQueue {
     pub(super) fn put(&mut self, id: u32, version: Version, request: &Request<'_>, age: u64) {
         let mut command = Vec::new();
         encode_command(&mut command, request.args.iter());
-        let Request { db, resp, silent, .. } = *request;
+        let Request { db, resp, silent, waited, .. } = *request;
         let waits = request.may_wait().then_some(age);
-        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, command: &command };
+        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, waited, command: &command };
         frame::put_request(&mut self.out, &frame);
     }
 
@@ -70,8 +70,8 @@ impl PeerQueue {
     ) {
         let mut command = Vec::new();
         encode_command(&mut command, words.into_iter());
-        let (silent, waits) = (false, None);
-        let frame = frame::PeerRequest { id, version, db: 0, resp, silent, waits, command: &command };
+        let (db, silent, waits, waited) = (0, false, None, false);
+        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, waited, command: &command };
         frame::put_request(&mut self.out, &frame);
     }
 
@@ -238,13 +238,14 @@ impl Router {
         let id = reply.id as usize;
         let Some(flight) = self.flights.get_mut(id).filter(|flight| flight.peer == peer) else { return };
         match reply.answer {
-            frame::Answer::Waits(command) => {
+            frame::Answer::Waits { for_data, command } => {
                 flight.waits = true;
+                flight.request.waited |= for_data;
                 if let Some(lasting) = command_of(command, &mut Default::default()) {
                     flight.request.args = lasting.into();
                 }
                 let origin = flight.origin;
-                self.tell_that_it_waits(origin, None);
+                self.tell_that_it_waits(origin, for_data, None);
             }
             frame::Answer::Reply { written, bytes } => {
                 let flight = self.take_flight(id);
@@ -294,12 +295,13 @@ impl Router {
             Err(error) => return self.fail(origin, &error),
         };
         self.node.stats.served_for_peers.add(1);
-        let frame::PeerRequest { db, resp, silent, .. } = *request;
+        let frame::PeerRequest { db, resp, silent, waited, .. } = *request;
         let (waits, age) = (request.waits.is_some(), request.waits.unwrap_or(0));
         if db >= DATABASES {
             return self.fail(origin, &CommandError::DbOutOfRange);
         }
-        let view = Request { command, args, db, resp, silent, door: Door::Client, replica: false, waits };
+        let (door, replica) = (Door::Client, false);
+        let view = Request { command, args, db, resp, silent, door, replica, waits, waited };
         let keys = self.keys(command, args);
         let place = self.place(&view, &keys);
         let stay = self.new_stay(&view).aged(age);

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     commands::{
-        CHECK, Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, XREADGROUP_WAITED,
-        error::is_error, generic::among::Among,
+        CHECK, Command, CommandError, Find, Gather, Reply, Run, Spread, UNBALANCED, error::is_error,
+        generic::among::Among,
     },
     store::Key,
 };
@@ -66,7 +66,7 @@ impl Router {
         }
         match request.command.spread {
             // One that has waited was checked when it came.
-            Spread::Keys(Gather::Deliveries) if request.args.at(0) != XREADGROUP_WAITED.name.as_bytes() => {
+            Spread::Keys(Gather::Deliveries) if !request.waited => {
                 self.deliver(origin, request);
             }
             Spread::Keys(gather) if gather.is_of_streams() => {
@@ -151,7 +151,7 @@ impl Router {
             self.submit(Origin::Part { gather, part }, request, &keys, Place::from(route));
         }
         if self.is_waiting(gather) {
-            self.tell_that_it_waits(asker, None);
+            self.tell_that_it_waits(asker, true, None);
         }
     }
 
@@ -177,7 +177,9 @@ impl Router {
         let parts = gathering.parts.iter().enumerate();
         let open: Vec<usize> =
             parts.filter(|(_, part)| part.reply.is_empty()).map(|(part, _)| part).collect();
-        open.into_iter().for_each(|part| self.cancel(Origin::Part { gather, part }, Ending::TimedOut));
+        // The reply is made of theirs.
+        let ending = if ending == Ending::Served { ending } else { Ending::TimedOut };
+        open.into_iter().for_each(|part| self.cancel(Origin::Part { gather, part }, ending));
     }
 
     /// Has these shards' owners run a command once for each.
@@ -233,7 +235,7 @@ impl Router {
         let (missing, has_some) = (gathering.missing, !is_null(&gathering.parts[part].reply));
         if missing > 0 {
             if has_some && self.is_waiting(gather) {
-                self.end_wait_of_parts(gather, Ending::TimedOut);
+                self.end_wait_of_parts(gather, Ending::Served);
             }
             return;
         }
@@ -446,6 +448,7 @@ mod tests {
                 door: crate::clients::Door::Client,
                 replica: false,
                 waits: false,
+                waited: false,
             };
             let count = command.keys[0].indices(args).count();
             Layout::of(&request, count, gather).map(|layout| {

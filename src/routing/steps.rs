@@ -82,8 +82,8 @@ impl Router {
     pub(super) fn step(&mut self, mut job: Job, command: &'static Command, db: u8, args: &OwnedArgs) {
         let Owned { resp, silent, .. } = job.asked().request;
         let args = args.as_args();
-        let request =
-            Request { command, args, db, resp, silent, door: Door::Client, replica: false, waits: false };
+        let (door, replica, waits, waited) = (Door::Client, false, false, false);
+        let request = Request { command, args, db, resp, silent, door, replica, waits, waited };
         let origin = Origin::Step(self.jobs.insert(job));
         let keys = self.keys(command, args);
         let place = self.place(&request, &keys);

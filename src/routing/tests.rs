@@ -642,7 +642,6 @@ fn clients_cannot_call_what_nodes_say_to_each_other() {
         "carry.place a NX x",
         "carry.drop a b 1",
         "stream.check group g ann streams a >",
-        "xreadgroup.waited group g ann streams a >",
     ] {
         let reply = cluster.run(0, command);
         assert!(reply.starts_with("-ERR unknown command"), "{reply}");

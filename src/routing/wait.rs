@@ -83,7 +83,7 @@ impl Router {
                 _ => self.wait_here(origin, what, goals),
             }
         }
-        self.tell_that_it_waits(origin, None);
+        self.tell_that_it_waits(origin, false, None);
     }
 
     /// Waits for shards that this node serves.
@@ -159,7 +159,8 @@ impl Router {
         }
         let args: OwnedArgs = words.iter().collect();
         let (db, silent, replica, resp) = (0, false, false, Default::default());
-        let request = Owned { command, args, db, resp, silent, door: Door::Client, replica, waits: false };
+        let (waits, waited) = (false, false);
+        let request = Owned { command, args, db, resp, silent, door: Door::Client, replica, waits, waited };
         let stay = self.new_stay(&request.as_request());
         let queue = &mut self.peers[usize::from(peer)];
         let at = queue.end();

@@ -353,6 +353,7 @@ impl Session {
             // A copy hears of no changes, so nobody waits at one.
             replica: self.client.readonly && command.flags.has(Flags::READONLY) && !waits,
             waits,
+            waited: false,
         };
         let keys = router.keys(command, args);
         if self.client.door == Door::Cluster && keys.windows(2).any(|pair| pair[0].slot != pair[1].slot) {

@@ -68,7 +68,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that nodes send each other and clients cannot call.
-pub(super) static INTERNAL: [&Command; 14] = [
+pub(super) static INTERNAL: [&Command; 13] = [
     &among::READ,
     &among::WRITE,
     &scan::PART,
@@ -82,5 +82,4 @@ pub(super) static INTERNAL: [&Command; 14] = [
     &awaited::LIST,
     &awaited::ZSET,
     &super::streams::CHECK,
-    &super::streams::XREADGROUP_WAITED,
 ];

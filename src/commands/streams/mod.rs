@@ -23,7 +23,7 @@ mod trim;
 
 use ringfort_protocol::Args;
 
-pub use self::read::{CHECK, UNBALANCED, XREADGROUP_WAITED};
+pub use self::read::{CHECK, UNBALANCED};
 
 use super::{Command, CommandError, Flags, Group, KeyFlags, Reply};
 use crate::{

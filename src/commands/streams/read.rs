@@ -27,7 +27,6 @@ pub(super) const XREAD: Command = Command {
     spread: Spread::Keys(Gather::Streams),
     run: Run::Blocking(Blocking {
         handler: xread,
-        again: xread,
         kind: Some(Kind::Stream),
         timeout: |args| Request::parse(args, false).map(|request| request.block),
         lasting: settled,
@@ -50,28 +49,18 @@ pub(super) const XREADGROUP: Command = Command {
     spread: Spread::Keys(Gather::Deliveries),
     run: Run::Blocking(Blocking {
         handler: xreadgroup,
-        again: xreadgroup,
         // The stream may go, or its group.
         kind: None,
         timeout: |args| Request::parse(args, true).map(|request| request.block),
-        lasting: waited,
+        lasting: |_, _| None,
     }),
     ..XREAD
 };
-
-/// What [`XREADGROUP`] is once it waits, whoever serves its streams then: it has seen its group, and hears if that is
-/// gone. Nodes ask it of each other.
-pub static XREADGROUP_WAITED: Command = Command { name: "xreadgroup.waited", ..XREADGROUP };
 
 fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Done, CommandError> {
     let request = Request::parse(args, true)?;
     let behind = request.ids(cx, args)?;
     request.read_in_group(cx, &behind)
-}
-
-fn waited(_: &Cx<'_>, args: Args<'_>) -> Option<OwnedArgs> {
-    let name = XREADGROUP_WAITED.name.as_bytes();
-    (args.at(0) != name).then(|| std::iter::once(name).chain(args.iter().skip(1)).collect())
 }
 
 /// The arguments of XREAD with ids in place of each `$`, if there is any: what comes later is behind them.
@@ -118,8 +107,6 @@ struct Request<'a> {
     block: Option<u64>,
     /// What is given is not pending.
     no_ack: bool,
-    /// It has waited.
-    waited: bool,
     /// Group and consumer.
     group: Option<(&'a [u8], &'a [u8])>,
     /// Where the first key is.
@@ -130,9 +117,8 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn parse(args: Args<'a>, in_group: bool) -> Result<Self, CommandError> {
-        let waited = args.at(0) == XREADGROUP_WAITED.name.as_bytes();
         let mut request =
-            Self { most: usize::MAX, block: None, no_ack: false, waited, group: None, first: 0, streams: 0 };
+            Self { most: usize::MAX, block: None, no_ack: false, group: None, first: 0, streams: 0 };
         let mut at = 1;
         while let Some(word) = args.get(at) {
             let behind = args.len() - at - 1;
@@ -180,12 +166,12 @@ impl<'a> Request<'a> {
         for (n, key) in cx.keys.iter().enumerate() {
             let n = if cx.keys.len() == self.streams { n } else { self.place_of(key.bytes, args) };
             let value = cx.db.read(*key);
-            let stream = if self.waited { value.and_then(Stream::of) } else { stream_of(value)? };
+            let stream = if cx.waited { value.and_then(Stream::of) } else { stream_of(value)? };
             if let Some((group, _)) = self.group
                 && stream.and_then(|stream| stream.group(group)).is_none()
             {
                 return Err(match stream {
-                    _ if !self.waited => no_group(key.bytes, group, " in XREADGROUP with GROUP option"),
+                    _ if !cx.waited => no_group(key.bytes, group, " in XREADGROUP with GROUP option"),
                     Some(_) => GROUP_IS_GONE,
                     None => STREAM_IS_GONE,
                 });

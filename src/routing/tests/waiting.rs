@@ -435,6 +435,35 @@ fn who_waited_longest_is_served_first_though_others_have_come_to_the_next_owner_
 }
 
 #[test]
+fn what_is_of_another_type_where_the_shard_has_gone_does_not_end_a_wait() {
+    let (one, two, other) = (key_of(1, 0), key_of(1, 1), key_of(0, 0));
+    for (wait, fill) in [
+        (format!("blpop {one} 0"), format!("rpush {one} v")),
+        (format!("blmpop 0 2 {one} {two} left"), format!("rpush {two} v")),
+        (format!("blmpop 0 2 {one} {other} left"), format!("rpush {other} v")),
+        (format!("blmove {one} {two} left left 0"), format!("rpush {one} v")),
+        (format!("bzpopmin {one} {two} 0"), format!("zadd {two} 1 v")),
+        (format!("xread block 0 streams {one} {two} 0 $"), format!("xadd {two} 1-1 f v")),
+        (format!("xread block 0 streams {one} {other} $ 0"), format!("xadd {other} 1-1 f v")),
+    ] {
+        let mut cluster = Cluster::new(3);
+        let client = cluster.connect(0);
+        cluster.feed_and_settle(client, &wait);
+        let moved = |shard: u16| Some(if shard == 1 { 2 } else { usize::from(shard) % 3 });
+        cluster.learn(2, 2, moved);
+        assert_eq!(cluster.run(2, &format!("set {one} text")), "+OK ");
+        cluster.hand_over(2, moved);
+        assert_eq!(cluster.replies(client), "", "{wait}");
+        if fill.contains(&one) {
+            assert_eq!(cluster.run(2, &format!("del {one}")), ":1 ");
+        }
+        cluster.run(2, &fill);
+        assert!(cluster.replies(client).contains("$1 v "), "{wait}");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
 fn a_cluster_aware_client_is_told_where_the_shard_has_gone() {
     let (mut cluster, clients) = waiting(1);
     let key = key_of(0, 0);
@@ -566,6 +595,38 @@ fn a_wait_that_its_owner_cannot_take_up_ends_when_its_time_is_over() {
     cluster.pass(1);
     assert_eq!(cluster.replies(clients[0]), "*-1 ");
     assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_stream_whose_shard_is_on_its_way_is_looked_at_before_another_one_alone_is_answered() {
+    let keys = [key_of(0, 0), key_of(1, 0)];
+    let found = |keys: &[String]| {
+        let entry = |key: &String| format!("*2 ${} {key} *1 *2 $3 1-1 *2 $1 f $1 v ", key.len());
+        format!("*{} {}", keys.len(), keys.iter().map(entry).collect::<String>())
+    };
+    // Until its owner serves it, or can be reached; or until the time is over.
+    for (is_reached, in_time) in [(true, true), (false, true), (true, false), (false, false)] {
+        let (mut cluster, clients) = waiting(1);
+        for key in &keys {
+            cluster.run(0, &format!("xadd {key} 1-1 f v"));
+        }
+        let peer = cluster.link(0, 1).0;
+        if is_reached {
+            set_role(&cluster, 1, Role::Sealed);
+        } else {
+            cluster.routers[0].link_down(peer);
+        }
+        cluster.feed_and_settle(clients[0], &format!("xread block 5000 streams {} 0 0", keys.join(" ")));
+        cluster.pass(4_999);
+        assert_eq!(cluster.replies(clients[0]), "");
+        if in_time {
+            set_role(&cluster, 1, Role::Primary);
+            cluster.routers[0].link_up(peer);
+        }
+        cluster.pass(1);
+        assert_eq!(cluster.replies(clients[0]), found(&keys[..1 + usize::from(in_time)]));
+        assert_eq!(cluster.under_way(), 0);
+    }
 }
 
 #[test]
