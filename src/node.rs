@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -50,6 +50,8 @@ pub struct Node {
     pub expires_by_itself: AtomicBool,
     /// Whether it is to end.
     pub stopping: Stopping,
+    /// Requests that wait for data here, of clients of any node.
+    pub parked: AtomicUsize,
     /// Counts the connections by which primaries have fed copies here.
     pub sinks: AtomicU64,
     /// Counts acknowledgements of replicas.

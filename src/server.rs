@@ -197,6 +197,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         expires_by_itself: true.into(),
         stopping: Default::default(),
         sinks: Default::default(),
+        parked: Default::default(),
         acks: Default::default(),
         acked: Default::default(),
     });

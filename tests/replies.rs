@@ -7,8 +7,8 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -158,6 +158,7 @@ fn run<'a>(
         return Err(format!("FLUSHALL before the script: {flushed:?}"));
     }
     let mut connections: HashMap<&str, Connection> = HashMap::new();
+    let (mut waiting, mut is_told): (HashSet<&str>, bool) = (HashSet::new(), true);
     let mut answers = Vec::new();
     for step in script.steps().filter(|step| step.only.is_none_or(|only| only == protocol)) {
         let connection = match connections.entry(&step.connection) {
@@ -167,10 +168,21 @@ fn run<'a>(
         let at = |error: String| format!("line {}: {}: {error}", step.line, step.command_line);
         if step.later {
             connection.send(&step.args).map_err(failed).map_err(at)?;
+            waiting.insert(&step.connection);
+            is_told = false;
             continue;
         }
+        if step.reads {
+            waiting.remove(step.connection.as_str());
+        }
+        // Which of several is served is told by an order that holds once all of them are where the key is.
+        let tells_order = !is_told && !step.reads && !step.until;
+        is_told |= tells_order;
+        let rest =
+            if tells_order && waiting.len() > 1 { server.rest(waiting.len()).map_err(at)? } else { None };
         let reply = if step.reads { connection.read() } else { connection.call(&step.args) };
         let mut reply = reply.map_err(failed).map_err(at)?;
+        drop(rest);
         // What Redis does not do is not waited for.
         let waits = step.until && !(step.differs && server.is_redis());
         if let (true, Some(expected)) = (waits, &step.expected) {

@@ -3,7 +3,7 @@
 //! The names are Redis', so that what reads Redis' INFO reads this one. A figure that has no meaning here is left out
 //! rather than made up. Figures are those of this node: its clients, its memory, the keys of the shards that it serves.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::atomic::Ordering};
 
 use ringfort_cluster::{NodeState, ShardId};
 use ringfort_protocol::Args;
@@ -333,6 +333,7 @@ fn ringfort(out: &mut String, cx: &SessionCx<'_>, _: &Process) -> std::fmt::Resu
         "requests_forwarded": stats.forwarded.get(),
         "requests_served_for_peers": stats.served_for_peers.get(),
         "requests_held": stats.held.get(),
+        "requests_parked": cx.node.parked.load(Ordering::Relaxed),
         "copied_bytes": stats.copied_bytes.get(),
         "slow_commands": cx.node.commandlog.of(Kind::Slow).len(),
     )

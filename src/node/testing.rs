@@ -101,6 +101,7 @@ pub(crate) fn node_with(settings: crate::config::Settings) -> Node {
         expires_by_itself: true.into(),
         stopping: Default::default(),
         sinks: Default::default(),
+        parked: Default::default(),
         acks: Default::default(),
         acked: Default::default(),
     };

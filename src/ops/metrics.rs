@@ -4,7 +4,7 @@
 //! table. What clients do is counted by [`Stats`] and by [`crate::tally`] where it happens, one addition each; all else
 //! is looked at only when it is asked for.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use super::{
     exposition::Samples,
@@ -251,6 +251,11 @@ pub const METRICS: &[Metric] = &[
         "routing_held_requests_total",
         "Requests that had to wait because nobody served their shard.",
         |stats| &stats.held,
+    ),
+    gauge(
+        "routing_parked_requests",
+        "Requests that wait now for data that this node serves, of clients of any node.",
+        |facts| facts.node.parked.load(Ordering::Relaxed) as f64,
     ),
     labelled(
         "routing_waiting_requests",

@@ -181,6 +181,7 @@ impl Router {
             }
         }
         lock(&self.parking.waiters).insert(waiter.id, Arc::clone(&waiter));
+        self.node.parked.fetch_add(1, Ordering::Relaxed);
         self.parked.bytes += bytes;
         self.parked.waiters.insert(origin, waiter);
         self.tell_that_it_waits(origin, true, lasting);
@@ -212,6 +213,7 @@ impl Router {
     /// Takes one who does not wait any more out of the queues of his keys. No shard may be locked.
     fn leave(&self, waiter: &Waiter) {
         lock(&self.parking.waiters).remove(&waiter.id);
+        self.node.parked.fetch_sub(1, Ordering::Relaxed);
         for key in waiter.keys(self.node.store.hash_seed) {
             let shard = self.node.store.shard_of(key.slot);
             self.node.store.lock(shard).core.stop_waiting(waiter.request.db, key, waiter.id);
@@ -382,6 +384,8 @@ fn core_of<'a>(guards: &'a mut [MutexGuard<'_, Shard>], shard: ShardId) -> Optio
 impl Router {
     /// How many wait here, as this loop knows them and as all do.
     pub(super) fn waiters(&self) -> usize {
-        self.parked.waiters.len() + lock(&self.parking.waiters).len()
+        let all = lock(&self.parking.waiters).len();
+        assert_eq!(self.node.parked.load(Ordering::Relaxed), all);
+        self.parked.waiters.len() + all
     }
 }

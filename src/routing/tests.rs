@@ -122,6 +122,7 @@ impl Cluster {
                 expires_by_itself: true.into(),
                 stopping: Default::default(),
                 sinks: Default::default(),
+                parked: Default::default(),
                 acks: AtomicU64::new(0),
                 acked: Default::default(),
             };

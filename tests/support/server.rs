@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::connection::Connection;
-use super::mover::Mover;
+use super::mover::{Mover, Rest};
 use super::reply::{Protocol, Reply};
 
 /// Client ports are picked from here; with the largest distance still below Linux' 32768 and up.
@@ -177,6 +177,34 @@ impl Server {
     pub(crate) fn check_alive(&mut self) -> Result<(), String> {
         self.processes.iter_mut().try_for_each(Process::check_alive)?;
         self.mover.iter_mut().try_for_each(Mover::check)
+    }
+
+    /// Where shards move all the time: has them rest until what this returns is dropped, and waits until so many requests
+    /// that wait for data have got to where their keys are.
+    pub(crate) fn rest(&self, waiting: usize) -> Result<Option<Rest<'_>>, String> {
+        let Some(mover) = &self.mover else { return Ok(None) };
+        let rest = mover.rest();
+        let mut doors = Vec::new();
+        for address in self.addresses() {
+            let door = Connection::open(address, Protocol::Resp2);
+            doors.push(door.map_err(|error| error.to_string())?);
+        }
+        wait_until("those who wait have got to where their keys are", || {
+            let mut figures = Vec::new();
+            for door in &mut doors {
+                let info = door.call(&["INFO", "ringfort"]).map_err(|error| error.to_string())?;
+                let Reply::Bulk(text) = info else { return Err(format!("no INFO but {info:?}")) };
+                let text = String::from_utf8_lossy(&text).into_owned();
+                let figure = |name: &str| {
+                    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                    line.and_then(|figure| figure.parse::<usize>().ok()).ok_or(format!("no {name} in INFO"))
+                };
+                figures.push((figure("topology_version")?, figure("requests_parked")?));
+            }
+            let agree = figures.windows(2).all(|pair| pair[0].0 == pair[1].0);
+            Ok(agree && figures.iter().map(|(_, parked)| parked).sum::<usize>() >= waiting)
+        })?;
+        Ok(Some(rest))
     }
 
     /// How often a node has handed over all that it had, where shards move all the time.
