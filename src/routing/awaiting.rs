@@ -93,11 +93,19 @@ impl Router {
         let keys = self.keys(command, request.args);
         let place = self.place(&request, &keys);
         self.submit(Origin::Watch { job, part: 0 }, request, &keys, place);
+        // If its time is over, it is not to wait for the shard.
+        if self.awaits.get(job).is_some_and(|awaiting| awaiting.ending.is_some()) {
+            self.cancel_parts(job, 0..1);
+        }
     }
 
     /// No key has anything: it waits, or that is the reply.
     fn nothing_yet(&mut self, job: usize) {
-        let request = self.awaits[job].asked.request.as_request();
+        let awaiting = &self.awaits[job];
+        let request = awaiting.asked.request.as_request();
+        if let Some(ending) = awaiting.ending {
+            return self.end_awaiting(job, ending);
+        }
         if request.may_wait() {
             return self.watch(job);
         }
@@ -157,9 +165,10 @@ impl Router {
         awaiting.asked.written.extend(written);
         let ending = awaiting.ending;
         match &mut awaiting.stage {
+            // Each key is tried, however short the time.
             Stage::Try(_) if is_null(&reply) => match ending {
+                None | Some(Ending::TimedOut) => self.try_next(job),
                 Some(ending) => self.end_awaiting(job, ending),
-                None => self.try_next(job),
             },
             Stage::Try(_) => self.finish(job, Ok(reply)),
             Stage::Watch { parts, open, closing, error } => {

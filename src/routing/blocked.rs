@@ -48,6 +48,8 @@ pub(super) enum Ending {
     Unblocked,
     /// The node of the client stops.
     Stopped,
+    /// The client has gone.
+    Gone,
     /// Another part of the request has something. Who waits for data need not any more; what waits for its shard is
     /// still looked at, once that is possible.
     Served,
@@ -59,7 +61,7 @@ impl Ending {
         let mut out = Reply::new(resp);
         let mut fail = |text| out.error(&CommandError::other(text));
         match self {
-            Self::TimedOut | Self::Served => out.null_array(),
+            Self::TimedOut | Self::Gone | Self::Served => out.null_array(),
             Self::Unblocked => fail("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
             Self::Stopped => fail("UNBLOCKED The node stops, and nothing was taken out"),
         }
@@ -72,6 +74,7 @@ impl Ending {
             Self::TimedOut => b"TIMEOUT",
             Self::Unblocked => b"ERROR",
             Self::Stopped => b"STOP",
+            Self::Gone => b"GONE",
             Self::Served => b"SERVED",
         }
     }
@@ -184,7 +187,8 @@ impl Router {
         if let Some(until) = blocked.until.take() {
             self.deadlines.remove(&(until, conn));
         }
-        if blocked.ending.replace(ending).is_some() {
+        // One whose time is over may still be trying.
+        if blocked.ending.replace(ending).is_some() && ending != Ending::Gone {
             return;
         }
         let origin = Origin::Client { conn, hole: blocked.hole };
@@ -253,7 +257,7 @@ impl Router {
 
     /// A connection has ended: nothing is to be taken out for it any more.
     pub(super) fn forget_wait(&mut self, conn: ConnKey) {
-        self.end_wait(conn, Ending::TimedOut);
+        self.end_wait(conn, Ending::Gone);
         self.strike_off(conn);
     }
 

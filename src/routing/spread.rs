@@ -8,7 +8,7 @@ use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
 use super::{
     Origin, Place, Request, Route, Router, asked,
-    blocked::{Ending, Several},
+    blocked::{Ending, Fate, Several},
     frame::Written,
     steps::{Asked, Job},
 };
@@ -107,9 +107,11 @@ impl Router {
     pub(super) fn deliver_checked(&mut self, asked: Asked) {
         let request = asked.request.as_request().to_owned();
         let request = request.as_request();
-        // Meanwhile the client may have gone, or its time be over.
-        if let Some(reply) = self.fate_of(asked.origin, &request).reply(request.resp) {
-            return self.end_job(asked, reply);
+        // Meanwhile the client may have gone. If its time is over, it is answered what is there.
+        match self.fate_of(asked.origin, &request) {
+            Fate::GoesOn | Fate::Over(Ending::TimedOut) => {}
+            Fate::Over(ending) => return self.end_job(asked, ending.reply(request.resp)),
+            Fate::Gone => return self.end_job(asked, Ending::Gone.reply(request.resp)),
         }
         let keys = self.keys(request.command, request.args);
         let origin = Origin::Step(self.jobs.insert(Job::Delivered(asked)));
@@ -150,8 +152,13 @@ impl Router {
             let request = Request { args: args.as_args(), waits: self.is_waiting(gather), ..request };
             self.submit(Origin::Part { gather, part }, request, &keys, Place::from(route));
         }
-        if self.is_waiting(gather) {
-            self.tell_that_it_waits(asker, true, None);
+        match self.gathers.get(gather) {
+            Some(Gathering { waits: true, ending: None, .. }) => self.tell_that_it_waits(asker, true, None),
+            // If its time is over, no part is to wait for its shard.
+            Some(Gathering { ending: Some(Ending::TimedOut), .. }) => {
+                self.end_wait_of_parts(gather, Ending::TimedOut);
+            }
+            _ => {}
         }
     }
 

@@ -508,6 +508,40 @@ fn the_first_of_keys_on_several_nodes_that_has_something_is_taken() {
 }
 
 #[test]
+fn each_of_keys_on_several_nodes_is_tried_however_short_the_time() {
+    let keys = [1, 2].map(|node| key_of(node, 0));
+    for (fill, wait, element) in [
+        ("rpush {} v", "blpop {} 0.001", "lpop {}"),
+        ("zadd {} 1 v", "bzmpop 0.001 2 {} min", "zpopmin {}"),
+        ("xadd {} 1-1 f v", "xreadgroup group g c block 1 streams {} > >", "xpending {} g"),
+    ] {
+        for goes in [false, true] {
+            let mut cluster = Cluster::new(3);
+            let client = cluster.connect(0);
+            if fill.starts_with("xadd") {
+                for key in &keys {
+                    cluster.run(0, &format!("xgroup create {key} g 0 mkstream"));
+                }
+            }
+            cluster.run(0, &fill.replace("{}", &keys[1]));
+            cluster.feed(client, &wait.replace("{}", &keys.join(" ")));
+            cluster.clock.0.fetch_add(1, Ordering::Relaxed);
+            cluster.routers[0].turn();
+            cluster.routers[0].end_overdue();
+            if goes {
+                cluster.routers[0].forget(client as u64 + 1);
+            }
+            cluster.settle();
+            cluster.pass(0);
+            assert_eq!(cluster.replies(client).contains("v "), !goes, "{wait}");
+            let left = cluster.run(2, &element.replace("{}", &keys[1]));
+            assert_eq!(left.contains("$1 v ") || left.starts_with("*4 :0 "), goes, "{wait}: {left}");
+            assert_eq!(cluster.under_way(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_pop_that_does_not_wait_tries_each_key_where_it_lives() {
     let mut cluster = Cluster::new(3);
     let (a, b, c) = (key_of(0, 0), key_of(1, 0), key_of(2, 0));
@@ -843,6 +877,23 @@ fn nothing_is_given_to_a_client_that_goes_before_it_waits() {
         let left = cluster.run(0, &format!("xreadgroup group g d noack streams {key} >"));
         assert!(left.contains("1-1"), "{key}: {left}");
     }
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_wait_ends_in_time_though_none_of_its_keys_can_be_tried() {
+    let mut cluster = Cluster::new(3);
+    let client = cluster.connect(0);
+    let keys = [1, 2].map(|node| key_of(node, 0));
+    for node in [1, 2] {
+        let store = &cluster.routers[node].node.store;
+        store.lock(ringfort_cluster::ShardId(node as u16)).core.role = Role::Sealed;
+    }
+    cluster.feed_and_settle(client, &format!("blpop {} 5", keys.join(" ")));
+    cluster.pass(4_999);
+    assert_eq!(cluster.replies(client), "");
+    cluster.pass(1);
+    assert_eq!(cluster.replies(client), "*-1 ");
     assert_eq!(cluster.under_way(), 0);
 }
 
