@@ -161,7 +161,9 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let info = info(&options, &directory);
     let bus = Arc::new(Bus::new(info.id, &options.cluster_secret));
     let calls = Calls::new(Arc::clone(&bus));
-    let council = enter(&options, &directory, &info, &calls, &*clock).await?;
+    let addresses = addresses(&options.join)?;
+    let comes_back = directory.cluster();
+    let council = enter(&options, &addresses, &directory, &info, &calls, &*clock).await?;
 
     let (to_loops, peers): (Vec<_>, Vec<_>) = (0..options.threads).map(|_| mpsc::unbounded_channel()).unzip();
     let (to_replication, primaries) = mpsc::unbounded_channel();
@@ -175,6 +177,14 @@ async fn serve(options: Options) -> Result<(), StartError> {
         to_replication,
     };
     tasks::control("bus", control::bus::serve(served, tokio::net::TcpListener::from_std(listeners.bus)?));
+    // Only now, since all nodes of the cluster may be coming back, and need each other's answers.
+    if comes_back.is_some() {
+        match join(&calls, &addresses, comes_back, &info).await {
+            // It finds the cluster by its own log, too.
+            Ok(_) | Err(JoinError::Nobody(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let topology = wait_for_topology(&council, info.id).await;
 
     let store = Store::new(topology.settings.shards, topology.settings.hash_seed);
@@ -397,23 +407,21 @@ fn info(options: &Options, directory: &Directory) -> NodeInfo {
 /// Opens the council: of the cluster that the directory belongs to, of the one to join, or of a new one.
 async fn enter(
     options: &Options,
+    addresses: &[Address],
     directory: &Directory,
     info: &NodeInfo,
     calls: &Calls,
     clock: &dyn Clock,
 ) -> Result<Arc<Council>, StartError> {
-    let addresses = addresses(&options.join)?;
-    let founds = directory.cluster().is_none() && addresses.is_empty();
+    let is_new = directory.cluster().is_none();
+    let founds = is_new && addresses.is_empty();
     if founds {
         directory.enter_cluster(ClusterId(random::bytes()), None)?;
-    } else if !addresses.is_empty() {
-        let known = directory.cluster();
+    } else if is_new {
         let mut said = Said::default();
         let joined = loop {
-            match join(calls, &addresses, known, info).await {
-                Ok(joined) => break Some(joined.cluster),
-                // A node that belongs to the cluster already finds it by its own log, too.
-                Err(JoinError::Nobody(_)) if known.is_some() => break None,
+            match join(calls, addresses, None, info).await {
+                Ok(joined) => break joined.cluster,
                 Err(JoinError::Nobody(tried)) => {
                     let why = tried.join("; ");
                     if said.is_due(&why, clock.boot()) {
@@ -424,9 +432,7 @@ async fn enter(
                 Err(error) => return Err(error.into()),
             }
         };
-        if let Some(cluster) = joined {
-            directory.enter_cluster(cluster, None)?;
-        }
+        directory.enter_cluster(joined, None)?;
     }
     let spawn = |name: &'static str, body: Box<dyn FnOnce() + Send>| {
         tasks::thread(name, move || {
