@@ -379,12 +379,14 @@ pub enum Gather {
     /// The same where reading takes something away: nothing is read unless all parts say that they would not be
     /// refused, and if one is refused in spite of that, or its node fails, the others' replies are the reply.
     Deliveries,
+    /// `OK` if all streams said so, each of which is asked for alone; null where one was not asked.
+    Checks,
 }
 
 impl Gather {
     /// Whether keys are streams, each of which goes with an id.
     pub fn is_of_streams(self) -> bool {
-        matches!(self, Self::Streams | Self::Deliveries)
+        matches!(self, Self::Streams | Self::Deliveries | Self::Checks)
     }
 }
 
@@ -415,8 +417,8 @@ pub enum Run {
 #[derive(Clone, Copy, Debug)]
 pub struct Blocking {
     /// Tries, and answers [`Done::Waits`] where there is nothing. Once it has waited, it is run for a key that others
-    /// have changed, with that one alone in place of all that it [waits for](Command::awaited); or, at another node,
-    /// with all of them that hold what it waits for.
+    /// have changed, with that one alone in place of all that it [waits for](Command::awaited); or, where its shard has
+    /// gone meanwhile, with all of them but those that hold a value of another type.
     pub handler: Handler,
     /// What a key must hold for that; `None`: it is to hear of each change.
     pub kind: Option<Kind>,

@@ -10,7 +10,10 @@ use ringfort_protocol::{Args, Resp};
 use super::{
     Command, CommandError, Cx, Limits, Reply, dispatch,
     follow::{Following, Visitor},
-    generic::carry::{self, fingerprint},
+    generic::{
+        awaited::left_to_try,
+        carry::{self, fingerprint},
+    },
 };
 use crate::store::{Access, Db, Key, Locked, Shard, log};
 
@@ -27,6 +30,8 @@ pub(crate) struct Given<'a> {
     pub db: u8,
     /// The version of RESP that the client speaks.
     pub resp: Resp,
+    /// It has begun to wait for data before.
+    pub waited: bool,
     /// Its distinct keys, and of each the records that rebuild its value under its own name; `None`: it has none.
     pub values: &'a [(Key<'a>, Option<Vec<u8>>)],
     /// The time and how keys are marked.
@@ -118,7 +123,13 @@ impl Scratch {
         self.replay(given)?;
         let begin = self.0.core.log.end();
         let mut reply = Reply::new(given.resp);
-        self.with(given, &keys(given), &mut reply, |cx| dispatch::run(handler, cx, given.args));
+        self.with(given, &keys(given), &mut reply, |cx| {
+            if given.waited && left_to_try(&cx.db, given.command, given.args, cx.keys).is_empty() {
+                cx.out.null_array();
+            } else {
+                dispatch::run(handler, cx, given.args);
+            }
+        });
         let log = self.0.core.log.read(begin, usize::MAX).unwrap_or_default();
         Ok(Outcome { reply: reply.into_bytes(), changes: self.changes(given, &log)? })
     }
@@ -153,7 +164,7 @@ impl Scratch {
     ) -> R {
         let mut locked = [&mut self.0];
         let db = Db::new(Locked::new(&mut locked, SLOTS), given.db, given.access.now, given.access);
-        work(&mut Cx { db, keys, out, random: given.random, limits: given.limits, waited: false })
+        work(&mut Cx { db, keys, out, random: given.random, limits: given.limits, waited: given.waited })
     }
 }
 

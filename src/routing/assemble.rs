@@ -15,6 +15,7 @@ use ringfort_protocol::{OwnedArgs, elements};
 
 use super::{
     Origin, Request, Router,
+    blocked::{Ending, Fate},
     carry::fetched,
     steps::{Asked, Job, NONSENSE, body},
 };
@@ -70,6 +71,13 @@ enum Stage {
     TakeBack,
 }
 
+impl Assembling {
+    /// Whether nothing was changed yet, so that it may be given up.
+    fn reads(&self) -> bool {
+        matches!(self.stage, Stage::Fetch | Stage::Look(_))
+    }
+}
+
 /// What a command wants beyond its keys, each once, as arguments of [`LOOK`].
 #[derive(Debug, Default)]
 struct Wants {
@@ -89,6 +97,14 @@ impl Wants {
 }
 
 impl Router {
+    /// The step of a request that is being brought together, if nothing of it has been changed yet.
+    pub(super) fn reading_step_of(&self, origin: Origin) -> Option<Origin> {
+        let is_it =
+            |job: &Job| matches!(job, Job::Assemble(job) if job.asked.origin == origin && job.reads());
+        let (step, _) = self.jobs.iter().find(|(_, job)| is_it(job))?;
+        Some(Origin::Step(step))
+    }
+
     /// Begins to fetch the values that a command needs.
     pub(super) fn assemble(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
         let args = request.args;
@@ -118,8 +134,18 @@ impl Router {
         let Some(index) = job.keys.get(job.values.len()) else { return self.look_next(job) };
         let key = job.asked.request.args.as_args().at(*index);
         let args: OwnedArgs = [FETCH.name.as_bytes(), key, key].into_iter().collect();
-        let db = job.asked.request.db;
-        self.step(Job::Assemble(job), &FETCH, db, &args);
+        self.read(job, &FETCH, &args);
+    }
+
+    /// Takes a step that changes nothing.
+    fn read(&mut self, job: Box<Assembling>, step: &'static Command, args: &OwnedArgs) {
+        let (origin, db) = (job.asked.origin, job.asked.request.db);
+        let fate = self.fate_of(origin, &job.asked.request.as_request());
+        self.step(Job::Assemble(job), step, db, args);
+        // Who waits no more is not to wait for the shard.
+        if let Fate::Over(ending) = fate {
+            self.cancel(origin, ending);
+        }
     }
 
     /// Fetches more of what the command has found, or runs it.
@@ -146,8 +172,7 @@ impl Router {
             return self.run_on_copies(job);
         }
         job.stage = Stage::Look(count);
-        let db = job.asked.request.db;
-        self.step(Job::Assemble(job), &LOOK, db, &args);
+        self.read(job, &LOOK, &args);
     }
 
     /// What a command wants to read beyond its keys, each once.
@@ -186,6 +211,7 @@ impl Router {
                 args: request.args,
                 db: request.db,
                 resp: request.resp,
+                waited: request.waited,
                 values: &values,
                 access: self.access(&request),
                 limits: &self.settings.limits,
@@ -201,6 +227,15 @@ impl Router {
     }
 
     fn run_on_copies(&mut self, mut job: Box<Assembling>) {
+        let request = job.asked.request.as_request();
+        match self.fate_of(job.asked.origin, &request) {
+            // All is there, so it is tried, however short the time.
+            Fate::GoesOn | Fate::Over(Ending::TimedOut) => {}
+            Fate::Over(ending) => {
+                let reply = ending.reply(request.resp);
+                return self.end_job(job.asked, reply);
+            }
+        }
         let bytes: usize = job.values.iter().flatten().map(Vec::len).sum();
         if bytes + job.found_bytes > CARRY_LIMIT {
             return self.fail_job(job.asked, &TOO_LARGE);
@@ -269,6 +304,11 @@ impl Router {
 
     /// A step has failed: none of those before it stays.
     pub(super) fn assemble_fails(&mut self, mut job: Box<Assembling>, error: Vec<u8>) {
+        let request = job.asked.request.as_request();
+        if let (true, Fate::Over(ending)) = (job.reads(), self.fate_of(job.asked.origin, &request)) {
+            let reply = ending.reply(request.resp);
+            return self.end_job(job.asked, reply);
+        }
         // A change of which nobody knows whether it was made may have been: then what is at both keys is at one.
         let is_undone = !error.starts_with(b"-UNKNOWN ");
         if matches!(job.stage, Stage::Change) && job.changed.is_some() && is_undone {

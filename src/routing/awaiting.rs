@@ -34,17 +34,24 @@ pub(super) struct Awaiting {
 
 #[derive(Debug)]
 enum Stage {
-    /// The keys before this one were tried.
-    Try(usize),
+    /// Those from this one on are being tried, up to the next one to be tried.
+    Try { first: usize, next: usize },
     /// Each part is to say when one of its keys can be had.
     Watch {
         parts: usize,
         open: usize,
         /// One has said something, or the wait is to end: the others were told to forget it.
         closing: bool,
+        /// One has said that a key can be had.
+        has_some: bool,
         /// What makes all end.
         error: Option<Vec<u8>>,
     },
+}
+
+impl Stage {
+    /// No key was tried.
+    const BEGIN: Self = Self::Try { first: 0, next: 0 };
 }
 
 impl Awaiting {
@@ -60,7 +67,7 @@ impl Router {
     pub(super) fn await_any(&mut self, origin: Origin, request: Request<'_>) {
         let asked = self.take_on(origin, request);
         let keys = request.command.awaited(request.args).collect();
-        let job = Awaiting { asked, keys, stage: Stage::Try(0), ending: None };
+        let job = Awaiting { asked, keys, stage: Stage::BEGIN, ending: None };
         let job = self.awaits.insert(job);
         if let Origin::Client { conn, .. } = origin
             && let Some(blocked) = self.blocked.get_mut(&conn)
@@ -70,10 +77,16 @@ impl Router {
         self.try_next(job);
     }
 
+    /// Tries all keys, from the first one on.
+    fn try_all(&mut self, job: usize) {
+        self.awaits[job].stage = Stage::BEGIN;
+        self.try_next(job);
+    }
+
     /// Tries the next keys that have one owner, or begins to wait if there are none.
     fn try_next(&mut self, job: usize) {
         let Some(awaiting) = self.awaits.get(job) else { return };
-        let Stage::Try(first) = awaiting.stage else { return };
+        let Stage::Try { next: first, .. } = awaiting.stage else { return };
         let request = awaiting.asked.request.as_request();
         let route = |index: &usize| self.route(Key::new(request.args.at(*index), 0).slot);
         let left = &awaiting.keys[first..];
@@ -89,7 +102,7 @@ impl Router {
         let (door, replica, waits, waited) = (Door::Client, false, false, request.waited);
         let request =
             Request { command, args: args.as_args(), db, resp, silent, door, replica, waits, waited };
-        self.awaits[job].stage = Stage::Try(first + alike);
+        self.awaits[job].stage = Stage::Try { first, next: first + alike };
         let keys = self.keys(command, request.args);
         let place = self.place(&request, &keys);
         self.submit(Origin::Watch { job, part: 0 }, request, &keys, place);
@@ -97,6 +110,14 @@ impl Router {
         if self.awaits.get(job).is_some_and(|awaiting| awaiting.ending.is_some()) {
             self.cancel_parts(job, 0..1);
         }
+    }
+
+    /// The keys that are being tried have parted meanwhile.
+    pub(super) fn try_anew(&mut self, job: usize) {
+        if let Some(Awaiting { stage: Stage::Try { first, next }, .. }) = self.awaits.get_mut(job) {
+            *next = *first;
+        }
+        self.try_next(job);
     }
 
     /// No key has anything: it waits, or that is the reply.
@@ -144,7 +165,7 @@ impl Router {
         awaiting.asked.request.waited = true;
         let origin = awaiting.asked.origin;
         let (parts, open) = (groups.len(), groups.len());
-        awaiting.stage = Stage::Watch { parts, open, closing: false, error: None };
+        awaiting.stage = Stage::Watch { parts, open, closing: false, has_some: false, error: None };
         self.tell_that_it_waits(origin, true, None);
         // None may end the wait of the others before these are sent.
         let was_busy = std::mem::replace(&mut self.ended.busy, true);
@@ -166,15 +187,17 @@ impl Router {
         let ending = awaiting.ending;
         match &mut awaiting.stage {
             // Each key is tried, however short the time.
-            Stage::Try(_) if is_null(&reply) => match ending {
+            Stage::Try { .. } if is_null(&reply) => match ending {
                 None | Some(Ending::TimedOut) => self.try_next(job),
                 Some(ending) => self.end_awaiting(job, ending),
             },
-            Stage::Try(_) => self.finish(job, Ok(reply)),
-            Stage::Watch { parts, open, closing, error } => {
+            Stage::Try { .. } => self.finish(job, Ok(reply)),
+            Stage::Watch { parts, open, closing, has_some, error } => {
                 *open -= 1;
                 if is_error(&reply) {
                     *error = Some(reply);
+                } else {
+                    *has_some |= !is_null(&reply);
                 }
                 if *open > 0 {
                     let (parts, was_closing) = (*parts, std::mem::replace(closing, true));
@@ -184,12 +207,10 @@ impl Router {
                     return;
                 }
                 match (ending, error.take()) {
+                    (Some(Ending::TimedOut), None) if *has_some => self.try_all(job),
                     (Some(ending), _) => self.end_awaiting(job, ending),
                     (None, Some(error)) => self.finish(job, Ok(error)),
-                    (None, None) => {
-                        awaiting.stage = Stage::Try(0);
-                        self.try_next(job);
-                    }
+                    (None, None) => self.try_all(job),
                 }
             }
         }
@@ -200,7 +221,7 @@ impl Router {
         let Some(awaiting) = self.awaits.get_mut(job) else { return };
         awaiting.ending = Some(ending);
         match &mut awaiting.stage {
-            Stage::Try(_) => self.cancel_parts(job, 0..1),
+            Stage::Try { .. } => self.cancel_parts(job, 0..1),
             Stage::Watch { closing: true, .. } => {}
             Stage::Watch { parts, closing, .. } => {
                 *closing = true;

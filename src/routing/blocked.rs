@@ -39,7 +39,7 @@ pub(super) enum Several {
     Parts(usize),
 }
 
-/// How a wait ends that brought nothing.
+/// How a wait ends, other than by a change of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// Its time is over.
@@ -71,10 +71,9 @@ impl Ending {
     /// Its name among nodes.
     fn word(self) -> &'static [u8] {
         match self {
-            Self::TimedOut => b"TIMEOUT",
+            Self::TimedOut | Self::Gone => b"TIMEOUT",
             Self::Unblocked => b"ERROR",
             Self::Stopped => b"STOP",
-            Self::Gone => b"GONE",
             Self::Served => b"SERVED",
         }
     }
@@ -95,8 +94,6 @@ pub(super) enum Fate {
     GoesOn,
     /// It is to end.
     Over(Ending),
-    /// The client has gone.
-    Gone,
 }
 
 impl Fate {
@@ -105,7 +102,6 @@ impl Fate {
         match self {
             Self::GoesOn => None,
             Self::Over(ending) => Some(ending.reply(resp)),
-            Self::Gone => Some(Ending::TimedOut.reply(resp)),
         }
     }
 }
@@ -214,6 +210,9 @@ impl Router {
         } else if let Some((flight, _)) = self.flights.iter().find(|(_, flight)| flight.origin == origin) {
             // It does not wait for data, but perhaps for its shard.
             self.cancel_flight(flight, ending);
+        } else if let Some(step) = self.reading_step_of(origin) {
+            // By an error, since other replies tell what was read.
+            self.cancel(step, Ending::Unblocked);
         } else {
             self.end_wait_for_replicas(origin);
         }
@@ -242,14 +241,14 @@ impl Router {
             Origin::Watch { job, .. } => self.awaits.get(job).map(Awaiting::ending_of_parts),
             Origin::Part { gather, .. } => match self.gathers.get(gather) {
                 // Also of a part that does not wait itself, since another one has something.
-                Some(gathering) if gathering.waits => Some(gathering.ending),
+                Some(gathering) if gathering.waits || gathering.ending.is_some() => Some(gathering.ending),
                 None if request.may_wait() => None,
                 _ => return Fate::GoesOn,
             },
             _ => return Fate::GoesOn,
         };
         match ending {
-            None => Fate::Gone,
+            None => Fate::Over(Ending::Gone),
             Some(None) => Fate::GoesOn,
             Some(Some(ending)) => Fate::Over(ending),
         }

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use ringfort_cluster::{Offset, ShardId};
 use smallvec::SmallVec;
 
-use super::{Keys, Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
+use super::{Origin, Request, Router, frame::Written, hold::Stay, park::Ready};
 use crate::{
     commands::{
-        Blocking, CommandError, Cx, Done, Flags, Handler, KeyFlags, Reply, Run, Spread, dispatch,
+        Blocking, CommandError, Cx, Done, Flags, Handler, Reply, Run, Spread, dispatch,
         follow::{Following, Reach},
-        generic::among::Among,
+        generic::{among::Among, awaited::left_to_try},
     },
     env::Now,
     node::Node,
@@ -59,7 +59,8 @@ impl Router {
             return Executed::NotServing;
         }
         self.ran |= has_lease;
-        if request.command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
+        // Who has waited was not refused when it came.
+        if request.command.flags.has(Flags::DENYOOM) && !request.waited && self.is_out_of_memory() {
             out.error(&CommandError::OutOfMemory);
             return Executed::Done(Written::new());
         }
@@ -140,7 +141,7 @@ impl Router {
         let locked = Locked::new(&mut shards, node.store.slots_per_shard());
         let db = Db::new(locked, request.db, self.now.wall, access);
         let mark = out.mark();
-        let left = request.waited.then(|| left_to_try(&db, request, keys));
+        let left = request.waited.then(|| left_to_try(&db, request.command, request.args, keys));
         let keys = left.as_deref().unwrap_or(keys);
         let (limits, waited) = (&settings.limits, request.waited);
         let mut cx = Cx { db, keys, out, random, limits, waited };
@@ -241,23 +242,6 @@ impl Router {
             silent: request.silent,
         }
     }
-}
-
-/// The keys that a request is tried with that has waited: one that holds a value of another type counts as one without
-/// anything. None, if it waits for nothing else.
-fn left_to_try<'a>(db: &Db<'_>, request: &Request<'_>, keys: &[Key<'a>]) -> Keys<'a> {
-    let Run::Blocking(Blocking { kind: Some(kind), .. }) = request.command.run else { return keys.into() };
-    let holds_other = |key: Key<'_>| db.inspect(key).is_some_and(|entry| entry.value().kind() != kind);
-    let (mut left, mut is_any_awaited) = (Keys::new(), false);
-    let mut keys = keys.iter().copied();
-    for spec in request.command.keys {
-        let is_awaited = spec.flags.has(KeyFlags::ACCESS);
-        let keys = keys.by_ref().take(spec.indices(request.args).count());
-        left.extend(
-            keys.filter(|key| !is_awaited || !holds_other(*key)).inspect(|_| is_any_awaited |= is_awaited),
-        );
-    }
-    if is_any_awaited { left } else { Keys::new() }
 }
 
 /// Notes what a shard has become, before it is unlocked: how far its log reaches now, what has expired, and who may be

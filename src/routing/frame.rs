@@ -31,8 +31,7 @@ const NOT_PRIMARY: u16 = u16::MAX;
 /// of what it has not answered.
 const FAREWELL: u32 = u32::MAX;
 
-/// Stands for the id in a frame that says [`Answer::Waits`]; the request's own follows. A node that does not know such
-/// frames takes it for the reply to a request that it has not sent, and passes over it.
+/// Stands for the id in a frame that says [`Answer::Waits`]; the request's own follows.
 const WAITING: u32 = u32::MAX - 1;
 
 /// The id of what is sent without wanting a reply: one that comes nevertheless is passed over, too.

@@ -10,10 +10,18 @@ use super::{
     blocked::{Ending, Fate},
     frame,
 };
-use crate::{clients::Door, commands::CommandError, store::Key};
+use crate::{
+    clients::Door,
+    commands::{CommandError, Spread},
+    store::Key,
+};
 
 /// How long a request waits before it is refused, in nanoseconds. Longer than an orphaned shard waits for a holder.
 const HOLD_NS: u64 = 10_000_000_000;
+
+/// How long the look at one part of a request waits for its shard while another part has something: longer than a shard
+/// takes to move or to fail over, as a rule.
+const LAST_LOOK_NS: u64 = 1_000_000_000;
 
 /// How long this node may be without the lease that it had before requests that wait on it are refused, in nanoseconds.
 /// A node that draws a new incarnation has one again sooner; one that hears no majority of the council may not.
@@ -38,16 +46,26 @@ pub(super) struct Held {
 pub struct Stay {
     /// Its place in the order in which requests came; kept when it is sent, comes back, and waits again.
     order: u64,
-    /// When it is refused, by the clock since the machine started.
+    /// When it came to the cluster, by the clock since this machine started, in nanoseconds: below 0, if another machine
+    /// knew it before.
+    since: i64,
+    /// When it is refused, by the same clock, unless it may wait for data.
     until: u64,
+    /// It is not to wait for data, but looked at once; where that is not possible, there is nothing.
+    last_look: bool,
     /// The version of the topology by which another node has sent it.
     version: Version,
 }
 
 impl Stay {
-    /// When it came, by the clock since the machine started.
-    pub(super) fn since(self) -> u64 {
-        self.until - HOLD_NS
+    /// When it came to the cluster, by the clock since this machine started, in nanoseconds.
+    pub(super) fn since(self) -> i64 {
+        self.since
+    }
+
+    /// For how many nanoseconds it has been in the cluster.
+    pub(super) fn age(self, now: u64) -> u64 {
+        u64::try_from((now as i64).saturating_sub(self.since)).unwrap_or(0)
     }
 
     /// Of a request that another node has sent by this version of the topology.
@@ -55,18 +73,22 @@ impl Stay {
         Self { version, ..self }
     }
 
+    /// Of a part of a request that has this one.
+    pub(super) fn of(self, whole: Self) -> Self {
+        Self { since: whole.since, ..self }
+    }
+
     /// Of a request that came to another node, so many nanoseconds before it came here.
     pub(super) fn aged(self, nanos: u64) -> Self {
-        Self { until: self.since().saturating_sub(nanos) + HOLD_NS, ..self }
+        Self { since: self.since.saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX)), ..self }
     }
 }
 
 impl Held {
-    /// It is run once its shard is served, and answered whether or not there is anything. So much time it has from now
-    /// on as one that has just come.
+    /// It is run once its shard is served, if that is soon, and answered whether or not there is anything.
     fn wait_no_more(&mut self, now: u64) {
-        if std::mem::take(&mut self.request.waits) {
-            self.stay.until = now + HOLD_NS;
+        if !std::mem::replace(&mut self.stay.last_look, true) {
+            (self.stay.until, self.request.waits) = (now + LAST_LOOK_NS, false);
         }
     }
 }
@@ -77,7 +99,8 @@ impl Router {
     pub(super) fn new_stay(&mut self, request: &Request<'_>) -> Stay {
         self.next_order += 1;
         let now = if request.may_wait() { self.node.clock.boot() } else { self.now.boot };
-        Stay { order: self.next_order, until: now + HOLD_NS, version: Version(0) }
+        let (order, since, until) = (self.next_order, now as i64, now + HOLD_NS);
+        Stay { order, since, until, last_look: false, version: Version(0) }
     }
 
     /// Lets a request wait that has just come, unless too many do.
@@ -127,7 +150,7 @@ impl Router {
         }
         // Of what waits there for data, no answer is due.
         for (_, flight) in self.flights.iter().filter(|(_, flight)| !flight.waits) {
-            if self.now.boot.saturating_sub(flight.stay.since()) >= NO_LEASE_NS {
+            if flight.stay.age(self.now.boot) >= NO_LEASE_NS {
                 self.peers[usize::from(flight.peer)].close = true;
             }
         }
@@ -163,15 +186,20 @@ impl Router {
         }
         let Held { origin, request, stay } = held;
         let view = request.as_request();
-        if self.is_cut_off() {
-            let text =
-                "CLUSTERDOWN This node hears from no majority of the cluster's council, so it may not serve";
-            return self.fail(origin, &CommandError::other(text));
-        }
-        // Who waits for data has a deadline of his own.
-        if self.now.boot >= stay.until && !view.may_wait() {
-            let text = "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long";
-            return self.fail(origin, &CommandError::other(text));
+        let refusal = if self.is_cut_off() {
+            Some("CLUSTERDOWN This node hears from no majority of the cluster's council, so it may not serve")
+        } else if self.now.boot >= stay.until && !view.may_wait() {
+            // Who waits for data has a deadline of his own.
+            Some("CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long")
+        } else {
+            None
+        };
+        match refusal {
+            None => {}
+            Some(_) if stay.last_look => {
+                return self.complete(origin, Ending::Served.reply(view.resp), Written::new());
+            }
+            Some(text) => return self.fail(origin, &CommandError::other(text)),
         }
         let keys = self.keys(view.command, view.args);
         let place = self.place(&view, &keys);
@@ -184,6 +212,11 @@ impl Router {
             // The keys have parted since they were grouped: its job begins anew.
             Place::Several if matches!(origin, Origin::Watch { .. }) && view.waits => {
                 self.complete(origin, Ending::TimedOut.reply(view.resp), Written::new());
+            }
+            Place::Several
+                if let (Origin::Watch { job, .. }, Spread::InTurn) = (origin, view.command.spread) =>
+            {
+                self.try_anew(job);
             }
             // Another node asked, and by now it is not for this one to answer.
             Place::Peer(_) | Place::Several if matches!(origin, Origin::Peer { .. }) => {
@@ -274,5 +307,19 @@ impl Router {
             }
         }
         self.end_waits_for_replicas(conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_waited_for_longer_than_this_machine_runs_is_before_others() {
+        let stay = Stay { order: 1, since: 5, until: 5 + HOLD_NS, last_look: false, version: Version(0) };
+        assert!(stay.aged(3_600).since() < stay.aged(60).since());
+        assert_eq!(stay.aged(3_600).age(10), 3_605);
+        assert_eq!(stay.aged(u64::MAX).aged(u64::MAX).since(), i64::MIN);
+        assert_eq!(stay.age(2), 0);
     }
 }

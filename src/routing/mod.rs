@@ -722,7 +722,7 @@ impl Router {
                 self.send(origin, request, keys, peer, stay);
             }
             Place::Peer(_) => self.hold(origin, request.to_owned(), keys, stay),
-            Place::Several => self.spread(origin, request, keys),
+            Place::Several => self.spread(origin, request, keys, stay),
             Place::Here => {
                 let mut out = commands::Reply::new(request.resp);
                 match self.execute(&request, keys, Some((origin, stay)), &mut out) {
@@ -767,7 +767,7 @@ impl Router {
             return self.fail(origin, &CommandError::other(text));
         }
         self.track(origin, keys, Some(peer));
-        let age = if request.may_wait() { self.node.clock.boot().saturating_sub(stay.since()) } else { 0 };
+        let age = if request.may_wait() { stay.age(self.node.clock.boot()) } else { 0 };
         let queue = &mut self.peers[usize::from(peer)];
         let flight =
             Flight { origin, request: request.to_owned(), peer, at: queue.end(), waits: false, stay };
@@ -879,10 +879,5 @@ fn asked(request: &Request<'_>) -> Option<Vec<Vec<u8>>> {
     if request.command.flags.has(Flags::SKIP_SLOWLOG) {
         return None;
     }
-    let mut asked = kept(request.args);
-    // What waits may go by another name among nodes.
-    if commands::find(&asked[0]).is_none() {
-        asked[0] = request.command.name.into();
-    }
-    Some(asked)
+    Some(kept(request.args))
 }

@@ -248,7 +248,7 @@ impl Router {
             return;
         }
         while let Some(ready) = self.ready.pop_front() {
-            let mut after = WaiterId::default();
+            let mut after = WaiterId::FIRST;
             loop {
                 match self.serve_next(&ready, after) {
                     Next::Tried(id) => after = id,

@@ -10,6 +10,7 @@ use super::{
     Origin, Place, Request, Route, Router, asked,
     blocked::{Ending, Fate, Several},
     frame::Written,
+    hold::Stay,
     steps::{Asked, Job},
 };
 use crate::{
@@ -59,7 +60,8 @@ impl Gathering {
 }
 
 impl Router {
-    pub(super) fn spread(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>]) {
+    /// `stay` is that of the request as a whole.
+    pub(super) fn spread(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], stay: Stay) {
         if self.gathers.len() + self.jobs.len() + self.awaits.len() >= GATHERS_LIMIT {
             let error = CommandError::other("ERR too many requests over several nodes are under way");
             return self.fail(origin, &error);
@@ -70,11 +72,11 @@ impl Router {
                 self.deliver(origin, request);
             }
             Spread::Keys(gather) if gather.is_of_streams() => {
-                self.spread_keys(origin, request, keys, gather);
+                self.spread_keys(origin, request, keys, gather, stay);
             }
             Spread::InTurn => self.await_any(origin, request),
             _ if request.may_wait() => self.await_any(origin, request),
-            Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather),
+            Spread::Keys(gather) => self.spread_keys(origin, request, keys, gather, stay),
             _ if matches!(request.command.run, Run::Among) => self.spread_again(origin, request),
             Spread::Everywhere(gather) => {
                 let shards = (0..self.node.store.shards()).map(ShardId);
@@ -103,22 +105,30 @@ impl Router {
         self.step(Job::Deliver(asked), &CHECK, request.db, &args);
     }
 
-    /// No part would be refused.
-    pub(super) fn deliver_checked(&mut self, asked: Asked) {
+    /// No part would be refused; or, if the reply is null, that is not known of all parts since the wait is over.
+    pub(super) fn deliver_checked(&mut self, asked: Asked, reply: &[u8]) {
         let request = asked.request.as_request().to_owned();
         let request = request.as_request();
         // Meanwhile the client may have gone. If its time is over, it is answered what is there.
         match self.fate_of(asked.origin, &request) {
-            Fate::GoesOn | Fate::Over(Ending::TimedOut) => {}
+            Fate::GoesOn => {}
+            Fate::Over(Ending::TimedOut) if !is_null(reply) => {}
             Fate::Over(ending) => return self.end_job(asked, ending.reply(request.resp)),
-            Fate::Gone => return self.end_job(asked, Ending::Gone.reply(request.resp)),
         }
         let keys = self.keys(request.command, request.args);
         let origin = Origin::Step(self.jobs.insert(Job::Delivered(asked)));
-        self.spread_keys(origin, request, &keys, Gather::Deliveries);
+        let stay = self.new_stay(&request);
+        self.spread_keys(origin, request, &keys, Gather::Deliveries, stay);
     }
 
-    fn spread_keys(&mut self, origin: Origin, request: Request<'_>, keys: &[Key<'_>], gather: Gather) {
+    fn spread_keys(
+        &mut self,
+        origin: Origin,
+        request: Request<'_>,
+        keys: &[Key<'_>],
+        gather: Gather,
+        stay: Stay,
+    ) {
         let layout = match Layout::of(&request, keys.len(), gather) {
             Ok(layout) => layout,
             Err(error) => return self.fail(origin, &error),
@@ -150,13 +160,14 @@ impl Router {
             let keys: Vec<Key<'_>> = indices.iter().map(|index| keys[*index]).collect();
             // Where one has something already, the others are only looked at.
             let request = Request { args: args.as_args(), waits: self.is_waiting(gather), ..request };
-            self.submit(Origin::Part { gather, part }, request, &keys, Place::from(route));
+            let (origin, stay) = (Origin::Part { gather, part }, self.new_stay(&request).of(stay));
+            self.submit_with(origin, request, &keys, Place::from(route), stay);
         }
         match self.gathers.get(gather) {
             Some(Gathering { waits: true, ending: None, .. }) => self.tell_that_it_waits(asker, true, None),
-            // If its time is over, no part is to wait for its shard.
-            Some(Gathering { ending: Some(Ending::TimedOut), .. }) => {
-                self.end_wait_of_parts(gather, Ending::TimedOut);
+            // Meanwhile one had something, or the time was over: those that were sent since are to know.
+            Some(Gathering { waits: true, ending: Some(ending), .. }) => {
+                self.end_wait_of_parts(gather, *ending);
             }
             _ => {}
         }
@@ -239,10 +250,12 @@ impl Router {
         gathering.parts[part].reply = reply;
         gathering.written.extend(written);
         gathering.missing -= 1;
-        let (missing, has_some) = (gathering.missing, !is_null(&gathering.parts[part].reply));
-        if missing > 0 {
+        let reply = &gathering.parts[part].reply;
+        let (has_some, ending) =
+            (!is_null(reply), if is_error(reply) { Ending::TimedOut } else { Ending::Served });
+        if gathering.missing > 0 {
             if has_some && self.is_waiting(gather) {
-                self.end_wait_of_parts(gather, Ending::Served);
+                self.end_wait_of_parts(gather, ending);
             }
             return;
         }
@@ -293,7 +306,8 @@ fn put_together(how: Gather, replies: &[Vec<u8>], weights: &[usize], out: &mut R
     match how {
         Gather::Sum => out.int(replies.iter().filter_map(|reply| integer(reply)).sum()),
         Gather::Min => out.int(replies.iter().filter_map(|reply| integer(reply)).min().unwrap_or(0)),
-        Gather::AllOk | Gather::PerKey => out.ok(),
+        Gather::Checks if replies.iter().any(|reply| is_null(reply)) => out.null_array(),
+        Gather::AllOk | Gather::Checks | Gather::PerKey => out.ok(),
         Gather::Concat => {
             let all: Vec<&[u8]> = replies.iter().filter_map(|reply| elements(reply)).flatten().collect();
             out.array(all.len());

@@ -122,7 +122,7 @@ impl Router {
             Job::Scan(scanning) => self.scan_goes_on(scanning, &reply),
             Job::Carry(carrying) => self.carry_goes_on(carrying, &reply),
             Job::Assemble(assembling) => self.assemble_goes_on(assembling, &reply),
-            Job::Deliver(asked) => self.deliver_checked(asked),
+            Job::Deliver(asked) => self.deliver_checked(asked, &reply),
             Job::Delivered(asked) => self.end_job(asked, reply),
         }
     }

@@ -14,12 +14,18 @@ use smallvec::SmallVec;
 use super::{key::Key, shard::Core, value::Kind};
 
 /// Names somebody who waits. In ascending order they are served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaiterId {
-    /// When it came to the cluster, by the clock since this machine started, in nanoseconds.
-    pub since: u64,
+    /// When it came to the cluster, by the clock since this machine started, in nanoseconds: below 0, if another machine
+    /// knew it before.
+    pub since: i64,
     /// Tells those apart who came at the same time.
     pub number: u64,
+}
+
+impl WaiterId {
+    /// Before all others.
+    pub const FIRST: Self = Self { since: i64::MIN, number: 0 };
 }
 
 /// Of one shard.
@@ -167,7 +173,7 @@ mod tests {
     const L: Key<'_> = Key { bytes: b"l", ..K };
 
     /// Who came at this time.
-    fn at(since: u64) -> WaiterId {
+    fn at(since: i64) -> WaiterId {
         WaiterId { since, number: 0 }
     }
 

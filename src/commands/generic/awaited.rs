@@ -1,13 +1,39 @@
-//! The steps by which a command waits for keys of several nodes: each owner says when one of its own can be had.
+//! Commands that wait, once they have begun to: what is left to try of their keys, and the steps by which they wait for
+//! keys of several nodes: each owner says when one of its own can be had.
 //!
-//! Clients cannot call these. They change nothing: the command itself is tried once more when one of them answers.
+//! Clients cannot call the steps. They change nothing: the command itself is tried once more when one of them answers.
 
 use ringfort_protocol::Args;
+use smallvec::SmallVec;
 
 use crate::{
-    commands::{Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Run},
-    store::Kind,
+    commands::{Blocking, Command, CommandError, Cx, Done, Flags, KeyFlags, KeySpec, Run},
+    store::{Db, Key, Kind},
 };
+
+/// The keys that a command is tried with that has waited: one that holds a value of another type counts as one without
+/// anything. None, if it waits for nothing else.
+pub(crate) fn left_to_try<'a>(
+    db: &Db<'_>,
+    command: &Command,
+    args: Args<'_>,
+    keys: &[Key<'a>],
+) -> SmallVec<[Key<'a>; 2]> {
+    let Run::Blocking(Blocking { kind: Some(kind), .. }) = command.run else { return keys.into() };
+    let holds_other = |key: Key<'_>| db.inspect(key).is_some_and(|entry| entry.value().kind() != kind);
+    let (mut left, mut is_any_awaited) = (SmallVec::new(), false);
+    let mut keys = keys.iter().copied();
+    for spec in command.keys {
+        let is_awaited = spec.flags.has(KeyFlags::ACCESS);
+        for key in keys.by_ref().take(spec.indices(args).count()) {
+            if !is_awaited || !holds_other(key) {
+                left.push(key);
+                is_any_awaited |= is_awaited;
+            }
+        }
+    }
+    if is_any_awaited { left } else { SmallVec::new() }
+}
 
 /// `await.list key [key …]`: waits until one of the keys holds a list, and replies with its name.
 pub(crate) static LIST: Command = Command {

@@ -82,10 +82,10 @@ pub static CHECK: Command = Command {
     name: "stream.check",
     arity: XREADGROUP.arity,
     keys: XREADGROUP.keys,
-    spread: Spread::Keys(Gather::Streams),
+    spread: Spread::Keys(Gather::Checks),
     run: Run::Data(|cx, args| {
         Request::parse(args, true)?.ids(cx, args)?;
-        nothing_there(cx.out);
+        cx.out.ok();
         Ok(Done::Read)
     }),
     ..READ

@@ -1,7 +1,7 @@
 //! Commands that wait for data.
 
 use super::{
-    super::{ConnKey, PeerQueue},
+    super::{ConnKey, PeerQueue, blocked},
     *,
 };
 
@@ -436,12 +436,13 @@ fn who_waited_longest_is_served_first_though_others_have_come_to_the_next_owner_
 
 #[test]
 fn what_is_of_another_type_where_the_shard_has_gone_does_not_end_a_wait() {
-    let (one, two, other) = (key_of(1, 0), key_of(1, 1), key_of(0, 0));
+    let (one, two, parted, other) = (key_of(1, 0), key_of(1, 1), key_of(4, 0), key_of(0, 0));
     for (wait, fill) in [
         (format!("blpop {one} 0"), format!("rpush {one} v")),
         (format!("blmpop 0 2 {one} {two} left"), format!("rpush {two} v")),
         (format!("blmpop 0 2 {one} {other} left"), format!("rpush {other} v")),
         (format!("blmove {one} {two} left left 0"), format!("rpush {one} v")),
+        (format!("blmove {one} {parted} left left 0"), format!("rpush {one} v")),
         (format!("bzpopmin {one} {two} 0"), format!("zadd {two} 1 v")),
         (format!("xread block 0 streams {one} {two} 0 $"), format!("xadd {two} 1-1 f v")),
         (format!("xread block 0 streams {one} {other} $ 0"), format!("xadd {other} 1-1 f v")),
@@ -650,8 +651,8 @@ fn a_stream_whose_shard_is_on_its_way_is_looked_at_before_another_one_alone_is_a
         } else {
             cluster.routers[0].link_down(peer);
         }
-        cluster.feed_and_settle(clients[0], &format!("xread block 5000 streams {} 0 0", keys.join(" ")));
-        cluster.pass(4_999);
+        cluster.feed_and_settle(clients[0], &format!("xread block 500 streams {} 0 0", keys.join(" ")));
+        cluster.pass(499);
         assert_eq!(cluster.replies(clients[0]), "");
         if in_time {
             set_role(&cluster, 1, Role::Primary);
@@ -894,6 +895,139 @@ fn a_wait_ends_in_time_though_none_of_its_keys_can_be_tried() {
     assert_eq!(cluster.replies(client), "");
     cluster.pass(1);
     assert_eq!(cluster.replies(client), "*-1 ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn an_element_is_not_moved_between_nodes_for_one_who_waits_no_more() {
+    // Its source, or its destination, is on its way when the time is over, or the client goes.
+    for (sealed, goes) in [(1, false), (2, false), (1, true), (2, true)] {
+        let mut cluster = Cluster::new(3);
+        let client = cluster.connect(0);
+        let (source, target) = (key_of(1, 0), key_of(2, 0));
+        assert_eq!(cluster.run(1, &format!("rpush {source} v")), ":1 ");
+        let seal = |cluster: &Cluster, role| {
+            let store = &cluster.routers[sealed].node.store;
+            store.lock(ringfort_cluster::ShardId(sealed as u16)).core.role = role;
+        };
+        seal(&cluster, Role::Sealed);
+        cluster.feed_and_settle(client, &format!("blmove {source} {target} left left 5"));
+        cluster.pass(4_999);
+        assert_eq!(cluster.replies(client), "");
+        if goes {
+            cluster.hang_up(client);
+        } else {
+            cluster.pass(1);
+            assert_eq!(cluster.replies(client), "*-1 ", "{sealed}");
+        }
+        seal(&cluster, Role::Primary);
+        cluster.pass(0);
+        assert_eq!(cluster.run(1, &format!("llen {source}")), ":1 ", "{sealed} {goes}");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn what_came_in_time_is_taken_though_the_time_is_over_before_the_other_nodes_know() {
+    let mut cluster = Cluster::new(3);
+    let client = cluster.connect(0);
+    let keys = [1, 2].map(|node| key_of(node, 0));
+    cluster.feed_and_settle(client, &format!("blpop {} 5", keys.join(" ")));
+    cluster.feed(2, &format!("rpush {} v", keys[1]));
+    cluster.settle_with(|cluster, command| {
+        if command.windows(blocked::CANCEL.len()).any(|word| word == blocked::CANCEL) {
+            cluster.clock.0.store(5_000, Ordering::Relaxed);
+            cluster.routers[0].turn();
+            cluster.routers[0].end_overdue();
+        }
+    });
+    assert_eq!(cluster.clock.0.load(Ordering::Relaxed), 5_000);
+    assert!(cluster.replies(client).ends_with("$1 v "));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn keys_that_part_while_they_are_tried_are_tried_each_where_it_is() {
+    for goes in [false, true] {
+        let mut cluster = Cluster::new(3);
+        let client = cluster.connect(0);
+        let keys = [key_of(1, 0), key_of(4, 0), key_of(2, 0)];
+        let seal = |cluster: &Cluster, role| {
+            cluster.routers[1].node.store.lock(ringfort_cluster::ShardId(1)).core.role = role;
+        };
+        seal(&cluster, Role::Sealed);
+        cluster.feed_and_settle(client, &format!("blpop {} 5", keys.join(" ")));
+        let parted = |shard: u16| Some(if shard == 4 { 2 } else { usize::from(shard) % 3 });
+        for node in [2, 1] {
+            cluster.learn(node, 2, parted);
+        }
+        seal(&cluster, Role::Sealed);
+        assert_eq!(cluster.run(2, &format!("rpush {} v", keys[1])), ":1 ");
+        cluster.learn(0, 2, parted);
+        cluster.pass(0);
+        if goes {
+            cluster.hang_up(client);
+        }
+        seal(&cluster, Role::Primary);
+        cluster.pass(0);
+        assert_eq!(cluster.replies(client).ends_with("$1 v "), !goes);
+        assert_eq!(cluster.run(2, &format!("llen {}", keys[1])), if goes { ":1 " } else { ":0 " });
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn what_is_refused_of_one_stream_ends_the_wait_for_the_others() {
+    let (mut cluster, clients) = waiting(1);
+    let keys = [key_of(0, 0), key_of(1, 0)];
+    for key in &keys {
+        cluster.run(0, &format!("xgroup create {key} g 0 mkstream"));
+    }
+    cluster
+        .feed_and_settle(clients[0], &format!("xreadgroup group g c block 0 streams {} > >", keys.join(" ")));
+    // The other one waits for its shard by now, not for data.
+    let peer = cluster.link(0, 1).0;
+    cluster.routers[0].link_down(peer);
+    cluster.routers[1].forget_peer(100);
+    cluster.run(0, &format!("xgroup destroy {} g", keys[0]));
+    cluster.settle();
+    assert!(cluster.replies(clients[0]).starts_with("-NOGROUP"));
+    cluster.routers[0].link_up(peer);
+    cluster.settle();
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_stream_that_nobody_serves_keeps_no_other_from_being_answered() {
+    for peer_holds in [false, true] {
+        let (mut cluster, clients) = waiting(1);
+        let keys = [key_of(0, 0), key_of(1, 0)];
+        cluster.run(0, &format!("xadd {} 1-1 f v", keys[0]));
+        let peer = cluster.link(0, 1).0;
+        if peer_holds {
+            set_role(&cluster, 1, Role::Sealed);
+        } else {
+            cluster.routers[0].link_down(peer);
+        }
+        cluster.feed_and_settle(clients[0], &format!("xread block 0 streams {} 0 0", keys.join(" ")));
+        cluster.pass(999);
+        assert_eq!(cluster.replies(clients[0]), "");
+        cluster.pass(1);
+        assert!(cluster.replies(clients[0]).ends_with("$1 v "), "{peer_holds}");
+        cluster.routers[0].link_up(peer);
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
+fn nothing_is_given_of_streams_that_were_not_all_checked_in_time() {
+    let (mut cluster, client, keys) = reading_in_a_group();
+    cluster.run(0, &format!("xadd {} 1-1 f v", keys[0]));
+    cluster.settle();
+    cluster.pass(5_000);
+    assert_eq!(cluster.replies(client), "*-1 ");
+    let left = cluster.run(0, &format!("xreadgroup group g d noack streams {} >", keys[0]));
+    assert!(left.contains("1-1"), "{left}");
     assert_eq!(cluster.under_way(), 0);
 }
 
