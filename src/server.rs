@@ -30,6 +30,7 @@ use crate::{
     config::{self, Config},
     control::{self, beats::Beats, transport::Calls},
     env::{Clock, SystemClock, random},
+    log,
     memory::Memory,
     net::{self, Phase, listen},
     node::Node,
@@ -304,6 +305,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     phase.send_replace(Phase::Ending);
     // None when every loop has ended; one that hangs is left behind.
     let _ = tokio::time::timeout(net::WIND_DOWN_LIMIT * 2, all_ended.recv()).await;
+    log::silence_council();
     if let Err(error) = council.shutdown().await {
         tracing::warn!(%error, "the council was not left in order");
     }

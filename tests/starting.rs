@@ -155,6 +155,16 @@ fn shutdown_hands_over_so_that_no_key_is_lost() {
     assert!(server.log().contains("this node has handed over"), "{}", server.log());
 }
 
+#[test]
+fn a_cluster_that_is_told_to_stop_as_a_whole_calls_that_no_error() {
+    let mut server = Server::start(Kind::Cluster).expect("three nodes start");
+    (0..3).for_each(|process| server.signal(process, "TERM"));
+    wait_until("all have ended", || Ok(server.all_ended())).expect("they end");
+    for log in server.logs() {
+        assert!(log.contains("ready") && !log.contains("ERROR"), "{log}");
+    }
+}
+
 fn status(connection: &mut Connection) -> String {
     match call(connection, "RINGFORT STATUS") {
         Reply::Bulk(status) => String::from_utf8(status).expect("JSON"),

@@ -113,7 +113,19 @@ impl Server {
 
     /// What the first process has printed.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.processes[0].directory.path().join("log")).unwrap_or_default()
+        self.logs().swap_remove(0)
+    }
+
+    /// What each process has printed.
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let log = |process: &Process| process.directory.path().join("log");
+        let read = |process| std::fs::read_to_string(log(process)).unwrap_or_default();
+        self.processes.iter().map(read).collect()
+    }
+
+    /// Whether no process runs any more.
+    pub(crate) fn all_ended(&mut self) -> bool {
+        self.processes.iter_mut().all(|process| matches!(process.child.try_wait(), Ok(Some(_))))
     }
 
     /// How the first process has ended; `None` while it runs.
