@@ -73,11 +73,17 @@ pub(super) async fn ask(stream: &mut TcpStream, bus: &Bus, purpose: Purpose) -> 
             node.0.copy_from_slice(&named[16..]);
             Ok(node)
         }
-        _ => Err(wrong_secret()),
+        Ok(_) => Err(wrong_secret()),
+        // It does not serve this purpose at the moment.
+        Err(error) => Err(error),
     }
 }
 
-pub(super) async fn answer(stream: &mut TcpStream, bus: &Bus) -> io::Result<(NodeId, Purpose)> {
+pub(super) async fn answer(
+    stream: &mut TcpStream,
+    bus: &Bus,
+    takes: impl Fn(Purpose) -> bool,
+) -> io::Result<(NodeId, Purpose)> {
     let mut said = vec![0; GREETING];
     stream.read_exact(&mut said).await?;
     if said[..8] != *MAGIC {
@@ -93,6 +99,9 @@ pub(super) async fn answer(stream: &mut TcpStream, bus: &Bus) -> io::Result<(Nod
     stream.read_exact(&mut theirs).await?;
     if proof(bus, b"caller", &said) != theirs {
         return Err(wrong_secret());
+    }
+    if !takes(purpose) {
+        return Err(io::Error::new(io::ErrorKind::NotConnected, "this node does not serve that now"));
     }
     stream.write_u8(1).await?;
     Ok((node, purpose))
@@ -114,33 +123,45 @@ mod tests {
 
     use super::*;
 
-    async fn meet(one: &str, other: &str) -> (io::Result<NodeId>, io::Result<(NodeId, Purpose)>) {
+    /// A node with one secret calls one with the other, which takes in what is for the council.
+    async fn meet(
+        one: &str,
+        other: &str,
+        purpose: Purpose,
+    ) -> (io::Result<NodeId>, io::Result<(NodeId, Purpose)>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let caller = Bus::new(NodeId([1; 20]), one);
         let other = Bus::new(NodeId([2; 20]), other);
         let call = async {
             let mut stream = TcpStream::connect(address).await?;
-            ask(&mut stream, &caller, Purpose::Council).await
+            ask(&mut stream, &caller, purpose).await
         };
         let take = async {
             let (mut stream, _) = listener.accept().await?;
-            answer(&mut stream, &other).await
+            answer(&mut stream, &other, |purpose| purpose == Purpose::Council).await
         };
         tokio::join!(call, take)
     }
 
     #[tokio::test]
     async fn nodes_of_one_secret_meet() {
-        let (asked, answered) = meet("s", "s").await;
+        let (asked, answered) = meet("s", "s", Purpose::Council).await;
         assert_eq!(asked.unwrap(), NodeId([2; 20]));
         assert_eq!(answered.unwrap(), (NodeId([1; 20]), Purpose::Council));
     }
 
     #[tokio::test]
     async fn a_wrong_secret_is_refused_on_both_sides() {
-        let (asked, answered) = meet("s", "t").await;
+        let (asked, answered) = meet("s", "t", Purpose::Council).await;
         assert!(asked.unwrap_err().to_string().contains("cluster secret"));
         assert!(answered.unwrap_err().to_string().contains("cluster secret"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_in_fails_on_both_sides_before_anything_is_sent() {
+        let (asked, answered) = meet("s", "s", Purpose::Requests).await;
+        assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(answered.unwrap_err().kind(), io::ErrorKind::NotConnected);
     }
 }

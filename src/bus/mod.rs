@@ -67,10 +67,15 @@ impl Bus {
         Ok((node, stream))
     }
 
-    /// Takes a connection in: who it is from, and what for.
-    pub async fn accept(&self, stream: &mut TcpStream) -> io::Result<(NodeId, Purpose)> {
+    /// Takes a connection in, if it is for something that this node does at the moment: who it is from, and what for.
+    /// One that is not taken in fails for the caller, too, before it sends anything.
+    pub async fn accept(
+        &self,
+        stream: &mut TcpStream,
+        takes: impl Fn(Purpose) -> bool,
+    ) -> io::Result<(NodeId, Purpose)> {
         prepare(stream)?;
-        handshake::answer(stream, self).await
+        handshake::answer(stream, self, takes).await
     }
 }
 

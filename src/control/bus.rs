@@ -72,13 +72,15 @@ pub async fn serve(served: Served, listener: TcpListener) {
 
 impl Served {
     async fn take(self, mut stream: TcpStream, turn: usize) -> io::Result<()> {
-        let greeted = tokio::time::timeout(GREETING_LIMIT, self.bus.accept(&mut stream)).await;
+        let node = Arc::clone(&self.node);
+        // Before it serves, and afterwards, nobody would answer.
+        let serves = || node.get().is_some_and(|node| !node.lease.is_retired());
+        let takes = |purpose| purpose != Purpose::Requests || serves();
+        let greeted = tokio::time::timeout(GREETING_LIMIT, self.bus.accept(&mut stream, takes)).await;
         let (_, purpose) = greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         // The receivers live as long as the node.
         match purpose {
             Purpose::Council => self.answer(stream).await,
-            // It has stopped serving, and would not answer.
-            Purpose::Requests if self.node.get().is_some_and(|node| node.lease.is_retired()) => {}
             Purpose::Requests => drop(self.to_loops[turn % self.to_loops.len()].send(stream.into_std()?)),
             Purpose::Replication => drop(self.to_replication.send(stream.into_std()?)),
         }

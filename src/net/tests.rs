@@ -108,7 +108,7 @@ fn a_client_that_takes_no_replies_leaves_the_loop_at_rest() {
 fn nothing_is_run_for_a_node_once_it_is_known_to_be_dead() {
     with_loop(async |this, _| {
         let command = command(&["SET", "k", "v"]);
-        let (db, resp, silent, waits, waited) = (0, Resp::V2, false, None, false);
+        let (db, resp, silent, waits, waited, last_look) = (0, Resp::V2, false, None, false, false);
         let request = frame::PeerRequest {
             id: 1,
             version: Version(1),
@@ -117,6 +117,7 @@ fn nothing_is_run_for_a_node_once_it_is_known_to_be_dead() {
             silent,
             waits,
             waited,
+            last_look,
             command: &command,
         };
         let mut sent = Vec::new();

@@ -1,10 +1,11 @@
 //! Commands that need the values of several nodes together: fetched, run on copies, and applied where the keys live.
 //!
 //! All values are fetched to the node that was asked, one after the other, and the command runs on these copies
-//! ([`Scratch`]). What only reads is answered. What changed a key is changed at its
-//! owner, if the key still has the value that was fetched; if not, all begins anew. A move between two keys changes the
-//! last key first, so that a node which fails in between leaves an element at both rather than at none; where the other
-//! key has changed meanwhile, or refuses its change, the first change is taken back.
+//! ([`Scratch`]). What only reads is answered. What changed a key is changed at its owner, if the key still has the
+//! value that was fetched; if not, all begins anew. A move between two keys changes the last key first, so that a node
+//! which fails in between leaves an element at both rather than at none; where the other key has changed meanwhile, or
+//! refuses its change, the first change is taken back. If whoever waits for it is to wait no more before anything was
+//! changed, nothing is.
 //!
 //! Where a command reads keys that it finds by the values of its own ([`follow`](crate::commands::follow)), these are
 //! made of the copies, and what they hold is fetched next, as often as it takes.
@@ -73,7 +74,7 @@ enum Stage {
 
 impl Assembling {
     /// Whether nothing was changed yet, so that it may be given up.
-    fn reads(&self) -> bool {
+    pub(super) fn reads(&self) -> bool {
         matches!(self.stage, Stage::Fetch | Stage::Look(_))
     }
 }
@@ -253,7 +254,9 @@ impl Router {
     fn change_next(&mut self, mut job: Box<Assembling>) {
         let Some(change) = job.changes.last() else { return self.end_job(job.asked, job.reply) };
         let before = job.values[change.key].as_deref().map(fingerprint);
-        let may_be_refused = job.changed.is_none() && job.asked.request.command.flags.has(Flags::DENYOOM);
+        let request = &job.asked.request;
+        let may_be_refused =
+            job.changed.is_none() && !request.waited && request.command.flags.has(Flags::DENYOOM);
         let step = if may_be_refused { &APPLY_IN_BOUNDS } else { &APPLY };
         let args = apply(step, &job, change.key, before, &change.effects);
         job.stage = Stage::Change;

@@ -69,9 +69,7 @@ impl Router {
         let keys = request.command.awaited(request.args).collect();
         let job = Awaiting { asked, keys, stage: Stage::BEGIN, ending: None };
         let job = self.awaits.insert(job);
-        if let Origin::Client { conn, .. } = origin
-            && let Some(blocked) = self.blocked.get_mut(&conn)
-        {
+        if let Some(blocked) = self.blocked_by(origin) {
             blocked.several = Some(Several::Job(job));
         }
         self.try_next(job);

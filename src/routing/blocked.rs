@@ -9,6 +9,7 @@ use ringfort_protocol::{Args, Resp, encode_command};
 
 use super::{
     ConnKey, Hole, Origin, PeerCompletion, Request, Router, awaiting::Awaiting, frame, frame::Written,
+    steps::Job,
 };
 use crate::{
     clients::Unblock,
@@ -51,7 +52,7 @@ pub(super) enum Ending {
     /// The client has gone.
     Gone,
     /// Another part of the request has something. Who waits for data need not any more; what waits for its shard is
-    /// still looked at, once that is possible.
+    /// still looked at, if that is possible soon.
     Served,
 }
 
@@ -142,6 +143,12 @@ impl Router {
         }
     }
 
+    /// The client whose wait this request is: not one of those before it.
+    pub(super) fn blocked_by(&mut self, origin: Origin) -> Option<&mut Blocked> {
+        let Origin::Client { conn, hole } = origin else { return None };
+        self.blocked.get_mut(&conn).filter(|blocked| blocked.hole == hole)
+    }
+
     fn strike_off(&mut self, conn: ConnKey) {
         if let Some(until) = self.blocked.remove(&conn).and_then(|blocked| blocked.until) {
             self.deadlines.remove(&(until, conn));
@@ -204,7 +211,7 @@ impl Router {
         } else if let Some(flight) = self.sent.get(&origin) {
             self.cancel_flight(*flight, ending);
         } else if ending == Ending::Served && self.wait_no_more(origin) {
-            // It is answered when its shard is served.
+            // It is answered when its shard is served, or is not for too long.
         } else if let Some(held) = self.take_held(origin) {
             self.complete(origin, ending.reply(held.resp), Written::new());
         } else if let Some((flight, _)) = self.flights.iter().find(|(_, flight)| flight.origin == origin) {
@@ -243,6 +250,16 @@ impl Router {
                 // Also of a part that does not wait itself, since another one has something.
                 Some(gathering) if gathering.waits || gathering.ending.is_some() => Some(gathering.ending),
                 None if request.may_wait() => None,
+                _ => return Fate::GoesOn,
+            },
+            // By an error, since other replies tell what was read.
+            Origin::Step(step) => match self.jobs.get(step) {
+                Some(Job::Assemble(job)) if job.reads() => {
+                    return match self.fate_of(job.asked.origin, &job.asked.request.as_request()) {
+                        Fate::Over(_) => Fate::Over(Ending::Unblocked),
+                        Fate::GoesOn => Fate::GoesOn,
+                    };
+                }
                 _ => return Fate::GoesOn,
             },
             _ => return Fate::GoesOn,

@@ -23,6 +23,7 @@ const REQUEST_HEAD: usize = 4 + 4 + 8 + 1 + 1 + 1;
 const SILENT: u8 = 1;
 const WAITS: u8 = 2;
 const WAITED: u8 = 4;
+const LAST_LOOK: u8 = 8;
 
 /// Stands for the number of positions in a reply frame that says [`Answer::NotPrimary`].
 const NOT_PRIMARY: u16 = u16::MAX;
@@ -57,6 +58,8 @@ pub struct PeerRequest<'a> {
     pub waits: Option<u64>,
     /// It has begun to wait for data before.
     pub waited: bool,
+    /// It is to be looked at soon or not at all; then there is nothing.
+    pub last_look: bool,
     /// The command in RESP.
     pub command: &'a [u8],
 }
@@ -101,7 +104,7 @@ pub fn put_request(out: &mut Vec<u8>, request: &PeerRequest<'_>) {
     out.extend_from_slice(&request.version.0.to_le_bytes());
     let resp = if request.resp == Resp::V3 { 3 } else { 2 };
     let waits = u8::from(request.waits.is_some()) * WAITS + u8::from(request.waited) * WAITED;
-    let bits = u8::from(request.silent) * SILENT + waits;
+    let bits = u8::from(request.silent) * SILENT + waits + u8::from(request.last_look) * LAST_LOOK;
     out.extend_from_slice(&[request.db, resp, bits]);
     request.waits.inspect(|age| out.extend_from_slice(&age.to_le_bytes()));
     out.extend_from_slice(request.command);
@@ -125,6 +128,7 @@ pub fn request(body: &[u8]) -> Option<PeerRequest<'_>> {
         silent: bits & SILENT != 0,
         waits,
         waited: bits & WAITED != 0,
+        last_look: bits & LAST_LOOK != 0,
         command,
     })
 }
@@ -247,6 +251,7 @@ mod tests {
             silent: true,
             waits: None,
             waited: false,
+            last_look: true,
             command: b"*1\r\n$4\r\nPING\r\n",
         };
         let mut out = Vec::new();

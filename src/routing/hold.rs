@@ -78,6 +78,16 @@ impl Stay {
         Self { since: whole.since, ..self }
     }
 
+    /// Of a request that is to be looked at once from now on.
+    pub(super) fn for_last_look(self, now: u64) -> Self {
+        Self { until: now + LAST_LOOK_NS, last_look: true, ..self }
+    }
+
+    /// Whether it is to be looked at once: see [`Stay::for_last_look`].
+    pub(super) fn is_for_last_look(self) -> bool {
+        self.last_look
+    }
+
     /// Of a request that came to another node, so many nanoseconds before it came here.
     pub(super) fn aged(self, nanos: u64) -> Self {
         Self { since: self.since.saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX)), ..self }
@@ -87,8 +97,9 @@ impl Stay {
 impl Held {
     /// It is run once its shard is served, if that is soon, and answered whether or not there is anything.
     fn wait_no_more(&mut self, now: u64) {
-        if !std::mem::replace(&mut self.stay.last_look, true) {
-            (self.stay.until, self.request.waits) = (now + LAST_LOOK_NS, false);
+        self.request.waits = false;
+        if !self.stay.last_look {
+            self.stay = self.stay.for_last_look(now);
         }
     }
 }

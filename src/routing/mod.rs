@@ -767,12 +767,12 @@ impl Router {
             return self.fail(origin, &CommandError::other(text));
         }
         self.track(origin, keys, Some(peer));
-        let age = if request.may_wait() { stay.age(self.node.clock.boot()) } else { 0 };
+        let now = if request.may_wait() { self.node.clock.boot() } else { self.now.boot };
         let queue = &mut self.peers[usize::from(peer)];
         let flight =
             Flight { origin, request: request.to_owned(), peer, at: queue.end(), waits: false, stay };
         let id = self.flights.insert(flight);
-        queue.put(id as u32, self.topology.version, &request, age);
+        queue.put(id as u32, self.topology.version, &request, stay, now);
         if request.waits {
             self.sent.insert(origin, id);
         }

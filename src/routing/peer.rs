@@ -3,7 +3,7 @@
 use ringfort_cluster::{Incarnation, Member, NodeId, Topology, Version};
 use ringfort_protocol::{Args, Limits, Parsed, Parser, Resp, Span, encode_command};
 
-use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, blocked, frame};
+use super::{ConnKey, Flight, Origin, PeerIndex, Place, Request, Router, blocked, frame, hold::Stay};
 use crate::{
     clients::Door,
     commandlog::{Kind, kept},
@@ -51,12 +51,13 @@ impl PeerQueue {
         self.sent + self.out.len() as u64
     }
 
-    pub(super) fn put(&mut self, id: u32, version: Version, request: &Request<'_>, age: u64) {
+    pub(super) fn put(&mut self, id: u32, version: Version, request: &Request<'_>, stay: Stay, now: u64) {
         let mut command = Vec::new();
         encode_command(&mut command, request.args.iter());
         let Request { db, resp, silent, waited, .. } = *request;
-        let waits = request.may_wait().then_some(age);
-        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, waited, command: &command };
+        let (waits, last_look) = (request.may_wait().then(|| stay.age(now)), stay.is_for_last_look());
+        let command = &command;
+        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, waited, last_look, command };
         frame::put_request(&mut self.out, &frame);
     }
 
@@ -70,8 +71,8 @@ impl PeerQueue {
     ) {
         let mut command = Vec::new();
         encode_command(&mut command, words.into_iter());
-        let (db, silent, waits, waited) = (0, false, None, false);
-        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, waited, command: &command };
+        let (db, silent, waits, waited, last_look, command) = (0, false, None, false, false, &command);
+        let frame = frame::PeerRequest { id, version, db, resp, silent, waits, waited, last_look, command };
         frame::put_request(&mut self.out, &frame);
     }
 
@@ -312,7 +313,10 @@ impl Router {
         let view = Request { command, args, db, resp, silent, door, replica, waits, waited };
         let keys = self.keys(command, args);
         let place = self.place(&view, &keys);
-        let stay = self.new_stay(&view).aged(age);
+        let mut stay = self.new_stay(&view).aged(age);
+        if request.last_look {
+            stay = stay.for_last_look(self.now.boot);
+        }
         if self.must_queue(conn, &view, &keys, place) {
             return self.hold(origin, view.to_owned(), &keys, stay);
         }

@@ -36,7 +36,7 @@ pub(super) struct Gathering {
     parts: Vec<Part>,
     missing: usize,
     written: Written,
-    /// Its parts wait for data: the first that has any ends the wait of the others.
+    /// Its parts wait for data: the first that has any, or fails, ends the wait of the others.
     pub(super) waits: bool,
     /// How the wait is to end.
     pub(super) ending: Option<Ending>,
@@ -47,6 +47,7 @@ struct Part {
     keys: Vec<usize>,
     /// How many shards it is run on.
     shards: usize,
+    is_sent: bool,
     reply: Vec<u8>,
 }
 
@@ -149,25 +150,30 @@ impl Router {
         let parts = targets.iter().map(|target| Part { keys: target.1.clone(), ..Part::default() }).collect();
         let gather = self.begin(origin, request, gather, parts);
         let asker = self.asker(origin);
-        if let Origin::Client { conn, hole } = asker
-            && let Some(blocked) = self.blocked.get_mut(&conn).filter(|blocked| blocked.hole == hole)
-        {
+        if let Some(blocked) = self.blocked_by(asker) {
             blocked.several = Some(Several::Parts(gather));
             self.gathers[gather].ending = blocked.ending;
         }
         for (part, (route, indices)) in targets.into_iter().enumerate() {
             let args = layout.part(request.args, &indices);
             let keys: Vec<Key<'_>> = indices.iter().map(|index| keys[*index]).collect();
-            // Where one has something already, the others are only looked at.
+            let ending = self.gathers.get(gather).and_then(|gathering| gathering.ending);
             let request = Request { args: args.as_args(), waits: self.is_waiting(gather), ..request };
-            let (origin, stay) = (Origin::Part { gather, part }, self.new_stay(&request).of(stay));
-            self.submit_with(origin, request, &keys, Place::from(route), stay);
+            let mut stay = self.new_stay(&request).of(stay);
+            // Where one has something already, the others are only looked at.
+            if ending == Some(Ending::Served) {
+                stay = stay.for_last_look(self.now.boot);
+            }
+            if let Some(gathering) = self.gathers.get_mut(gather) {
+                gathering.parts[part].is_sent = true;
+            }
+            self.submit_with(Origin::Part { gather, part }, request, &keys, Place::from(route), stay);
         }
         match self.gathers.get(gather) {
             Some(Gathering { waits: true, ending: None, .. }) => self.tell_that_it_waits(asker, true, None),
-            // Meanwhile one had something, or the time was over: those that were sent since are to know.
-            Some(Gathering { waits: true, ending: Some(ending), .. }) => {
-                self.end_wait_of_parts(gather, *ending);
+            // If its time is over, no part is to wait for its shard.
+            Some(Gathering { waits: true, ending: Some(Ending::TimedOut), .. }) => {
+                self.end_wait_of_parts(gather, Ending::TimedOut);
             }
             _ => {}
         }
@@ -194,7 +200,7 @@ impl Router {
         gathering.ending = Some(ending);
         let parts = gathering.parts.iter().enumerate();
         let open: Vec<usize> =
-            parts.filter(|(_, part)| part.reply.is_empty()).map(|(part, _)| part).collect();
+            parts.filter(|(_, part)| part.is_sent && part.reply.is_empty()).map(|(part, _)| part).collect();
         // The reply is made of theirs.
         let ending = if ending == Ending::Served { ending } else { Ending::TimedOut };
         open.into_iter().for_each(|part| self.cancel(Origin::Part { gather, part }, ending));
@@ -254,7 +260,8 @@ impl Router {
         let (has_some, ending) =
             (!is_null(reply), if is_error(reply) { Ending::TimedOut } else { Ending::Served });
         if gathering.missing > 0 {
-            if has_some && self.is_waiting(gather) {
+            let refuses = gathering.gather == Gather::Checks && ending == Ending::TimedOut;
+            if refuses || has_some && self.is_waiting(gather) {
                 self.end_wait_of_parts(gather, ending);
             }
             return;
@@ -497,7 +504,12 @@ mod tests {
 
     #[test]
     fn elements_return_to_the_places_of_their_keys() {
-        let part = |keys: &[usize], reply: &str| Part { keys: keys.into(), reply: reply.into(), shards: 0 };
+        let part = |keys: &[usize], reply: &str| Part {
+            keys: keys.into(),
+            reply: reply.into(),
+            shards: 0,
+            is_sent: true,
+        };
         let parts = [part(&[0, 2], "*2\r\n$1\r\na\r\n$1\r\nc\r\n"), part(&[1], "*1\r\n_\r\n")];
         let mut out = Reply::default();
         put_by_key(&parts, &mut out);

@@ -165,7 +165,7 @@ impl Router {
         let queue = &mut self.peers[usize::from(peer)];
         let at = queue.end();
         let id = self.flights.vacant_key();
-        queue.put(id as u32, self.topology.version, &request.as_request(), 0);
+        queue.put(id as u32, self.topology.version, &request.as_request(), stay, self.now.boot);
         self.flights.insert(Flight { origin, request, peer, at, waits: false, stay });
     }
 

@@ -1020,6 +1020,74 @@ fn a_stream_that_nobody_serves_keeps_no_other_from_being_answered() {
 }
 
 #[test]
+fn the_last_look_at_a_stream_does_not_begin_anew_at_its_owner() {
+    let (mut cluster, clients) = waiting(1);
+    let keys = [key_of(0, 0), key_of(1, 0)];
+    cluster.run(0, &format!("xadd {} 1-1 f v", keys[0]));
+    let peer = cluster.link(0, 1).0;
+    cluster.routers[0].link_down(peer);
+    cluster.feed_and_settle(clients[0], &format!("xread block 0 streams {} 0 0", keys.join(" ")));
+    cluster.pass(500);
+    set_role(&cluster, 1, Role::Sealed);
+    cluster.routers[0].link_up(peer);
+    cluster.settle();
+    cluster.pass(999);
+    assert_eq!(cluster.replies(clients[0]), "");
+    cluster.pass(1);
+    assert!(cluster.replies(clients[0]).ends_with("$1 v "));
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_command_before_the_one_that_waits_is_not_taken_for_it() {
+    let (mut cluster, clients) = waiting(1);
+    let keys = [key_of(1, 0), key_of(0, 0), key_of(2, 0)];
+    let peer = cluster.link(0, 1).0;
+    // The first finds its keys on one node, but no way to it; when there is one, they are on two.
+    cluster.routers[0].link_down(peer);
+    cluster.agree(2, |_| Some(1));
+    cluster.feed(clients[0], &format!("lmpop 2 {} {} left", keys[0], keys[1]));
+    cluster.agree(3, |shard| Some(usize::from(shard != 2)));
+    cluster.feed(clients[0], &format!("blpop {} 1", keys[2]));
+    cluster.agree(4, |shard| Some(usize::from(shard) % 2));
+    cluster.pass(0);
+    cluster.routers[0].link_up(peer);
+    cluster.settle();
+    cluster.hang_up(clients[0]);
+    cluster.pass(0);
+    assert_eq!(cluster.run(0, &format!("rpush {} v", keys[2])), ":1 ");
+    assert_eq!(cluster.run(0, &format!("llen {}", keys[2])), ":1 ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
+#[test]
+fn a_move_between_nodes_ends_in_time_though_its_step_comes_back_just_then() {
+    for goes in [false, true] {
+        let mut cluster = Cluster::new(3);
+        let client = cluster.connect(0);
+        let (source, target) = (key_of(1, 0), key_of(2, 0));
+        assert_eq!(cluster.run(1, &format!("rpush {source} v")), ":1 ");
+        cluster.feed(client, &format!("blmove {source} {target} left left 5"));
+        // What was sent is lost with its link, when the time is over, or the client has gone.
+        cluster.clock.0.store(5_000, Ordering::Relaxed);
+        cluster.routers[0].turn();
+        let peer = cluster.link(0, 1).0;
+        if goes {
+            cluster.routers[0].forget(client as u64 + 1);
+        } else {
+            cluster.routers[0].end_overdue();
+        }
+        cluster.routers[0].link_down(peer);
+        cluster.pass(0);
+        assert_eq!(cluster.replies(client), "*-1 ");
+        cluster.routers[0].link_up(peer);
+        cluster.settle();
+        assert_eq!(cluster.run(1, &format!("llen {source}")), ":1 ");
+        assert_eq!(cluster.under_way(), 0);
+    }
+}
+
+#[test]
 fn nothing_is_given_of_streams_that_were_not_all_checked_in_time() {
     let (mut cluster, client, keys) = reading_in_a_group();
     cluster.run(0, &format!("xadd {} 1-1 f v", keys[0]));
