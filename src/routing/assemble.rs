@@ -16,7 +16,7 @@ use ringfort_protocol::{OwnedArgs, elements};
 
 use super::{
     Origin, Request, Router,
-    blocked::{Ending, Fate},
+    blocked::Ending,
     carry::fetched,
     steps::{Asked, Job, NONSENSE, body},
 };
@@ -141,10 +141,10 @@ impl Router {
     /// Takes a step that changes nothing.
     fn read(&mut self, job: Box<Assembling>, step: &'static Command, args: &OwnedArgs) {
         let (origin, db) = (job.asked.origin, job.asked.request.db);
-        let fate = self.fate_of(origin, &job.asked.request.as_request());
+        let ending = self.ending_of(origin, &job.asked.request.as_request());
         self.step(Job::Assemble(job), step, db, args);
         // Who waits no more is not to wait for the shard.
-        if let Fate::Over(ending) = fate {
+        if let Some(ending) = ending {
             self.cancel(origin, ending);
         }
     }
@@ -229,10 +229,10 @@ impl Router {
 
     fn run_on_copies(&mut self, mut job: Box<Assembling>) {
         let request = job.asked.request.as_request();
-        match self.fate_of(job.asked.origin, &request) {
+        match self.ending_of(job.asked.origin, &request) {
             // All is there, so it is tried, however short the time.
-            Fate::GoesOn | Fate::Over(Ending::TimedOut) => {}
-            Fate::Over(ending) => {
+            None | Some(Ending::TimedOut) => {}
+            Some(ending) => {
                 let reply = ending.reply(request.resp);
                 return self.end_job(job.asked, reply);
             }
@@ -308,7 +308,7 @@ impl Router {
     /// A step has failed: none of those before it stays.
     pub(super) fn assemble_fails(&mut self, mut job: Box<Assembling>, error: Vec<u8>) {
         let request = job.asked.request.as_request();
-        if let (true, Fate::Over(ending)) = (job.reads(), self.fate_of(job.asked.origin, &request)) {
+        if let (true, Some(ending)) = (job.reads(), self.ending_of(job.asked.origin, &request)) {
             let reply = ending.reply(request.resp);
             return self.end_job(job.asked, reply);
         }

@@ -88,25 +88,6 @@ impl Ending {
     }
 }
 
-/// How it is with a request that may wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
-    /// It goes on, or it is none.
-    GoesOn,
-    /// It is to end.
-    Over(Ending),
-}
-
-impl Fate {
-    /// The reply that ends it.
-    pub(super) fn reply(self, resp: Resp) -> Option<Vec<u8>> {
-        match self {
-            Self::GoesOn => None,
-            Self::Over(ending) => Some(ending.reply(resp)),
-        }
-    }
-}
-
 impl Router {
     /// Notes until when a client's command waits that has just come.
     pub(super) fn note_deadline(&mut self, origin: Origin, request: &Request<'_>) {
@@ -239,35 +220,27 @@ impl Router {
         self.cancel(origin, Ending::from_word(args.get(1)));
     }
 
-    /// How it is with the wait that a request belongs to.
-    pub(super) fn fate_of(&self, origin: Origin, request: &Request<'_>) -> Fate {
-        let ending = match origin {
+    /// How the wait that a request belongs to is to end, if it is.
+    pub(super) fn ending_of(&self, origin: Origin, request: &Request<'_>) -> Option<Ending> {
+        let gone = Some(Ending::Gone);
+        match origin {
             Origin::Client { conn, .. } if request.may_wait() => {
-                self.blocked.get(&conn).map(|blocked| blocked.ending)
+                self.blocked.get(&conn).map_or(gone, |blocked| blocked.ending)
             }
-            Origin::Watch { job, .. } => self.awaits.get(job).map(Awaiting::ending_of_parts),
+            Origin::Watch { job, .. } => self.awaits.get(job).map_or(gone, Awaiting::ending_of_parts),
             Origin::Part { gather, .. } => match self.gathers.get(gather) {
-                // Also of a part that does not wait itself, since another one has something.
-                Some(gathering) if gathering.waits || gathering.ending.is_some() => Some(gathering.ending),
-                None if request.may_wait() => None,
-                _ => return Fate::GoesOn,
+                Some(gathering) => gathering.ending,
+                None => gone.filter(|_| request.may_wait()),
             },
-            // By an error, since other replies tell what was read.
             Origin::Step(step) => match self.jobs.get(step) {
+                // By an error, since other replies tell what was read.
                 Some(Job::Assemble(job)) if job.reads() => {
-                    return match self.fate_of(job.asked.origin, &job.asked.request.as_request()) {
-                        Fate::Over(_) => Fate::Over(Ending::Unblocked),
-                        Fate::GoesOn => Fate::GoesOn,
-                    };
+                    self.ending_of(job.asked.origin, &job.asked.request.as_request())?;
+                    Some(Ending::Unblocked)
                 }
-                _ => return Fate::GoesOn,
+                _ => None,
             },
-            _ => return Fate::GoesOn,
-        };
-        match ending {
-            None => Fate::Over(Ending::Gone),
-            Some(None) => Fate::GoesOn,
-            Some(Some(ending)) => Fate::Over(ending),
+            Origin::Client { .. } | Origin::Peer { .. } => None,
         }
     }
 

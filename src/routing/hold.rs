@@ -6,8 +6,7 @@ use ringfort_cluster::{ShardId, Version};
 use rustc_hash::FxBuildHasher;
 
 use super::{
-    ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Request, Router, Written,
-    blocked::{Ending, Fate},
+    ConnKey, Executed, Flight, Origin, Owned, PeerIndex, Place, Request, Router, Written, blocked::Ending,
     frame,
 };
 use crate::{
@@ -187,31 +186,13 @@ impl Router {
     fn retry(&mut self, mut held: Held, passed_over: &mut HashSet<(ConnKey, ShardId), FxBuildHasher>) {
         self.untrack(held.origin, &held.request.as_request(), false);
         let waiting = self.held.len();
-        match self.fate_of(held.origin, &held.request.as_request()) {
-            Fate::Over(Ending::Served) => held.wait_no_more(self.now.boot),
-            fate => {
-                if let Some(reply) = fate.reply(held.request.resp) {
-                    return self.complete(held.origin, reply, Written::new());
-                }
-            }
+        match self.last_word(&mut held) {
+            None => {}
+            Some(Ok(reply)) => return self.complete(held.origin, reply, Written::new()),
+            Some(Err(refusal)) => return self.fail(held.origin, &refusal),
         }
         let Held { origin, request, stay } = held;
         let view = request.as_request();
-        let refusal = if self.is_cut_off() {
-            Some("CLUSTERDOWN This node hears from no majority of the cluster's council, so it may not serve")
-        } else if self.now.boot >= stay.until && !view.may_wait() {
-            // Who waits for data has a deadline of his own.
-            Some("CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long")
-        } else {
-            None
-        };
-        match refusal {
-            None => {}
-            Some(_) if stay.last_look => {
-                return self.complete(origin, Ending::Served.reply(view.resp), Written::new());
-            }
-            Some(text) => return self.fail(origin, &CommandError::other(text)),
-        }
         let keys = self.keys(view.command, view.args);
         let place = self.place(&view, &keys);
         let conn = self.connection_of(origin);
@@ -256,6 +237,26 @@ impl Router {
         {
             passed_over.extend(keys.iter().map(|key| (conn, self.node.store.shard_of(key.slot))));
         }
+    }
+
+    /// What a request is answered that is not to be tried any more.
+    fn last_word(&self, held: &mut Held) -> Option<Result<Vec<u8>, CommandError>> {
+        let resp = held.request.resp;
+        match self.ending_of(held.origin, &held.request.as_request()) {
+            None => {}
+            Some(Ending::Served) => held.wait_no_more(self.now.boot),
+            Some(ending) => return Some(Ok(ending.reply(resp))),
+        }
+        let refusal = if self.is_cut_off() {
+            "CLUSTERDOWN This node hears from no majority of the cluster's council, so it may not serve"
+        } else if self.now.boot >= held.stay.until && !held.request.as_request().may_wait() {
+            // Who waits for data has a deadline of his own.
+            "CLUSTERDOWN No node serves the shard of this key, and waiting for one took too long"
+        } else {
+            return None;
+        };
+        let refusal = Err(CommandError::other(refusal));
+        Some(if held.stay.last_look { Ok(Ending::Served.reply(resp)) } else { refusal })
     }
 
     /// Takes a request out that waits, if it does.

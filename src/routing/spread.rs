@@ -8,7 +8,7 @@ use ringfort_protocol::{Args, OwnedArgs, Resp, elements};
 
 use super::{
     Origin, Place, Request, Route, Router, asked,
-    blocked::{Ending, Fate, Several},
+    blocked::{Ending, Several},
     frame::Written,
     hold::Stay,
     steps::{Asked, Job},
@@ -111,10 +111,10 @@ impl Router {
         let request = asked.request.as_request().to_owned();
         let request = request.as_request();
         // Meanwhile the client may have gone. If its time is over, it is answered what is there.
-        match self.fate_of(asked.origin, &request) {
-            Fate::GoesOn => {}
-            Fate::Over(Ending::TimedOut) if !is_null(reply) => {}
-            Fate::Over(ending) => return self.end_job(asked, ending.reply(request.resp)),
+        match self.ending_of(asked.origin, &request) {
+            None => {}
+            Some(Ending::TimedOut) if !is_null(reply) => {}
+            Some(ending) => return self.end_job(asked, ending.reply(request.resp)),
         }
         let keys = self.keys(request.command, request.args);
         let origin = Origin::Step(self.jobs.insert(Job::Delivered(asked)));
