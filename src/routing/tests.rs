@@ -1,5 +1,6 @@
 //! Requests over several nodes, in one thread: routers that pass each other their frames.
 
+mod streams;
 mod values;
 mod waiting;
 
