@@ -168,7 +168,11 @@ impl Router {
 
     /// Whether this node has been without a lease for longer than a failover takes.
     fn is_cut_off(&self) -> bool {
-        self.without_lease_since.is_some_and(|since| self.now.boot.saturating_sub(since) >= NO_LEASE_NS)
+        // It may have one again since it was last looked at.
+        !self.node.lease.holds(self.now.boot)
+            && self
+                .without_lease_since
+                .is_some_and(|since| self.now.boot.saturating_sub(since) >= NO_LEASE_NS)
     }
 
     /// Tries all that wait once more, in their order.

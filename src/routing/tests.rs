@@ -544,6 +544,27 @@ fn a_node_that_is_cut_off_soon_refuses_what_waits_and_gives_up_what_others_owe()
     }
 }
 
+#[test]
+fn a_node_that_is_no_longer_cut_off_refuses_nothing_though_it_was_not_looked_at_since() {
+    let mut cluster = Cluster::new(2);
+    let peer = cluster.routers[0].peers.iter().position(|peer| peer.node == id(1)).unwrap() as u16;
+    let router = &mut cluster.routers[0];
+    router.watch_lease();
+    router.node.lease.set(0);
+    router.watch_lease();
+    router.link_down(peer);
+    cluster.clock.0.store(1_000, Ordering::Relaxed);
+    cluster.routers[0].turn();
+    cluster.routers[0].watch_lease();
+    cluster.routers[0].node.lease.set(u64::MAX);
+    cluster.feed(0, &format!("set {} v", key_of(1, 0)));
+    cluster.routers[0].retry_held();
+    cluster.routers[0].link_up(peer);
+    cluster.settle();
+    assert_eq!(cluster.replies(0), "+OK ");
+    assert_eq!(cluster.under_way(), 0);
+}
+
 /// Two nodes, of which the second has hung up: it was sent a write, and has handed its shards over to the first.
 fn with_one_that_is_gone(leaving: bool) -> Cluster {
     let mut cluster = Cluster::new(2);
