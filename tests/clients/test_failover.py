@@ -181,5 +181,7 @@ def test_without_a_majority_writes_are_refused_until_it_is_back(cluster):
     cluster.until("writes are refused", is_refused)
     cluster.start(*others)
     cluster.until_settled(3)
+    # The council has its majority again; a moment later the node may serve.
+    cluster.until("writes are taken again", lambda: not is_refused())
     fill(alone, "after")
     assert read(others[0]) == read(others[1]) == {"after"}
