@@ -1,9 +1,9 @@
 //! Start and stop of a node: who is started in what order, and what each is given.
 //!
-//! The order of the start: take the ports, open the data directory (a new incarnation, durable), join if the node is new,
-//! open the council, found the cluster if there is none, serve the bus, ask to be taken back if the node is known, wait for
-//! the topology, then start event loops and beats. The order of the stop: hand the shards over, run nothing more and
-//! confirm what was run, tell the cluster, answer what clients and peers are owed, leave the council, end.
+//! The order of the start: take the ports, open the data directory (a new incarnation, durable), join if the node is
+//! new, open the council, found the cluster if there is none, serve the bus, ask to be taken back if the node is known,
+//! wait for the topology, then start event loops and beats. The order of the stop: hand the shards over, run nothing
+//! more and confirm what was run, tell the cluster, answer what clients and peers are owed, leave the council, end.
 
 use std::{
     io,

@@ -1,9 +1,9 @@
 //! Runs the reply scripts in `tests/replies/`, one test a script, each in RESP2 and in RESP3.
 //!
 //! `support/script.rs` tells how a script is written, `support/server.rs` which variables of the environment choose the
-//! server: one node by default, three, three whose shards move all the time, redis-server, or one that runs already. With `RINGFORT_BLESS=1` the
-//! scripts are not checked but written anew from what the server replies; that server must be Redis, and what it
-//! wrote must be read before it is committed.
+//! server: one node by default, three, three whose shards move all the time, redis-server, or one that runs already.
+//! With `RINGFORT_BLESS=1` the scripts are not checked but written anew from what the server replies; that server must
+//! be Redis, and what it wrote must be read before it is committed.
 
 mod support;
 
@@ -158,7 +158,8 @@ fn run<'a>(
         return Err(format!("FLUSHALL before the script: {flushed:?}"));
     }
     let mut connections: HashMap<&str, Connection> = HashMap::new();
-    let (mut waiting, mut is_told): (HashSet<&str>, bool) = (HashSet::new(), true);
+    // Connections whose command waits, and whether what follows it has been run.
+    let (mut waiting, mut is_told) = (HashSet::new(), true);
     let mut answers = Vec::new();
     for step in script.steps().filter(|step| step.only.is_none_or(|only| only == protocol)) {
         let connection = match connections.entry(&step.connection) {
@@ -168,7 +169,7 @@ fn run<'a>(
         let at = |error: String| format!("line {}: {}: {error}", step.line, step.command_line);
         if step.later {
             connection.send(&step.args).map_err(failed).map_err(at)?;
-            waiting.insert(&step.connection);
+            waiting.insert(step.connection.as_str());
             is_told = false;
             continue;
         }

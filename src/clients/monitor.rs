@@ -13,7 +13,6 @@ use std::{
 };
 
 use super::Shared;
-
 use crate::lock::lock;
 
 /// Bytes of lines that may be in the queue of a client that watches. One that would have more is closed.

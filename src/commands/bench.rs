@@ -160,8 +160,7 @@ fn parse(command: &[u8]) -> OwnedArgs {
 }
 
 fn keys_of<'a>(command: &Command, args: Args<'a>, seed: u64) -> Vec<Key<'a>> {
-    let indices = command.keys.iter().flat_map(|spec| spec.indices(args));
-    indices.map(|index| Key::new(args.at(index), seed)).collect()
+    command.names(args).map(|name| Key::new(name, seed)).collect()
 }
 
 #[cfg(test)]

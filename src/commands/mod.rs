@@ -126,6 +126,12 @@ impl Command {
         }
     }
 
+    /// The names of its keys, in the order of its arguments.
+    pub fn names<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let specs: &'static [KeySpec] = self.keys;
+        specs.iter().flat_map(move |spec| spec.indices(args)).map(move |index| args.at(index))
+    }
+
     /// Where the keys that it waits for are among its arguments: those whose data it returns.
     pub fn awaited<'a>(&self, args: Args<'a>) -> impl Iterator<Item = usize> + use<'a> {
         let returned = self.keys.iter().filter(|spec| spec.flags.has(KeyFlags::ACCESS));

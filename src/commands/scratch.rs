@@ -170,6 +170,5 @@ impl Scratch {
 
 /// The keys of a command, in the order of its arguments.
 fn keys<'a>(given: &Given<'a>) -> Vec<Key<'a>> {
-    let indices = given.command.keys.iter().flat_map(|spec| spec.indices(given.args));
-    indices.map(|index| Key::new(given.args.at(index), given.hash_seed)).collect()
+    given.command.names(given.args).map(|name| Key::new(name, given.hash_seed)).collect()
 }

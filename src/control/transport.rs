@@ -18,9 +18,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::bus::{Bus, Purpose};
-
-use crate::lock::lock;
+use crate::{
+    bus::{Bus, Purpose},
+    lock::lock,
+};
 
 /// Idle connections that are kept to one node.
 const IDLE_LIMIT: usize = 4;

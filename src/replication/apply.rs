@@ -57,9 +57,8 @@ fn effect(
         Err(error) => return out.error(&error),
     };
     let (Run::Data(handler) | Run::EachShard(handler)) = command.run else { return };
-    let indices = command.keys.iter().flat_map(|spec| spec.indices(args));
     let keys: SmallVec<[Key<'_>; 2]> =
-        indices.map(|index| Key::new(args.at(index), node.store.hash_seed)).collect();
+        command.names(args).map(|name| Key::new(name, node.store.hash_seed)).collect();
     let mut locked = [shard];
     let db = Db::new(Locked::new(&mut locked, node.store.slots_per_shard()), db, 0, access);
     let mut cx = Cx { db, keys: &keys, out, random: 0, limits, waited: false };

@@ -592,13 +592,13 @@ impl Router {
 
     /// The keys of a command, hashed.
     pub fn keys<'a>(&self, command: &Command, args: Args<'a>) -> Keys<'a> {
-        let key = |index| Key::new(args.at(index), self.node.store.hash_seed);
+        let key = |name| Key::new(name, self.node.store.hash_seed);
         if let [spec] = command.keys
             && let Some(index) = spec.only()
         {
-            return smallvec![key(index)];
+            return smallvec![key(args.at(index))];
         }
-        command.keys.iter().flat_map(|spec| spec.indices(args)).map(key).collect()
+        command.names(args).map(key).collect()
     }
 
     /// Where a request with these keys is to go, if nothing of its connection is in its way.

@@ -242,14 +242,11 @@ impl Router {
             frame::Answer::Waits { for_data, command } => {
                 flight.waits = true;
                 flight.request.waited |= for_data;
+                let Request { command: asked, args, .. } = flight.request.as_request();
                 // What has other keys is no other form of it.
-                let keys = |args: Args<'_>| -> Vec<Vec<u8>> {
-                    let indices = flight.request.command.keys.iter().flat_map(|spec| spec.indices(args));
-                    indices.map(|index| args.at(index).to_vec()).collect()
-                };
                 if let Some(lasting) = command_of(command, &mut Default::default())
-                    && flight.request.command.takes(lasting.len())
-                    && keys(lasting) == keys(flight.request.args.as_args())
+                    && asked.takes(lasting.len())
+                    && asked.names(lasting).eq(asked.names(args))
                 {
                     flight.request.args = lasting.into();
                 }

@@ -157,22 +157,23 @@ impl Router {
         for (part, (route, indices)) in targets.into_iter().enumerate() {
             let args = layout.part(request.args, &indices);
             let keys: Vec<Key<'_>> = indices.iter().map(|index| keys[*index]).collect();
-            let ending = self.gathers.get(gather).and_then(|gathering| gathering.ending);
-            let request = Request { args: args.as_args(), waits: self.is_waiting(gather), ..request };
+            // None of it is over before its last part is sent.
+            let gathering = &mut self.gathers[gather];
+            gathering.parts[part].is_sent = true;
+            let ending = gathering.ending;
+            let waits = gathering.waits && ending.is_none();
+            let request = Request { args: args.as_args(), waits, ..request };
             let mut stay = self.new_stay(&request).of(stay);
             // Where one has something already, the others are only looked at.
             if ending == Some(Ending::Served) {
                 stay = stay.for_last_look(self.now.boot);
             }
-            if let Some(gathering) = self.gathers.get_mut(gather) {
-                gathering.parts[part].is_sent = true;
-            }
             self.submit_with(Origin::Part { gather, part }, request, &keys, Place::from(route), stay);
         }
         match self.gathers.get(gather) {
             Some(Gathering { waits: true, ending: None, .. }) => self.tell_that_it_waits(asker, true, None),
-            // If its time is over, no part is to wait for its shard.
-            Some(Gathering { waits: true, ending: Some(Ending::TimedOut), .. }) => {
+            // If its time is over, or a part refuses, none is to wait for its shard.
+            Some(Gathering { ending: Some(Ending::TimedOut), .. }) => {
                 self.end_wait_of_parts(gather, Ending::TimedOut);
             }
             _ => {}

@@ -45,7 +45,6 @@ use std::{
 use ringfort_cluster::{SLOTS, ShardId};
 
 use self::outline::Outlines;
-
 use crate::lock::lock;
 
 /// All shards of a node.

@@ -191,8 +191,8 @@ impl Server {
         self.mover.iter_mut().try_for_each(Mover::check)
     }
 
-    /// Where shards move all the time: has them rest until what this returns is dropped, and waits until so many requests
-    /// that wait for data have got to where their keys are.
+    /// Where shards move all the time: has them rest until what this returns is dropped, and waits until so many
+    /// requests that wait for data have got to where their keys are.
     pub(crate) fn rest(&self, waiting: usize) -> Result<Option<Rest<'_>>, String> {
         let Some(mover) = &self.mover else { return Ok(None) };
         let rest = mover.rest();

@@ -200,7 +200,7 @@ fn remove(cx: &mut Cx<'_>, key: Key<'_>) -> bool {
 pub(crate) fn key_of(record: &[u8]) -> Result<Vec<u8>, CommandError> {
     let mut spans = Vec::new();
     let (command, args) = parse(record, &mut spans)?;
-    keys(command, args).next().map(<[u8]>::to_vec).ok_or_else(broken)
+    command.names(args).next().map(<[u8]>::to_vec).ok_or_else(broken)
 }
 
 /// What is said of records that no node makes.
@@ -219,7 +219,7 @@ fn each(
         read += 5 + record.len();
         let (command, args) = parse(record, &mut spans)?;
         let Run::Data(handler) = command.run else { return Err(broken()) };
-        if !keys(command, args).eq([key.bytes]) {
+        if !command.names(args).eq([key.bytes]) {
             return Err(broken());
         }
         visit(handler, args)?;
@@ -235,10 +235,6 @@ fn parse<'a>(
     let Ok(Parsed::Command { .. }) = parsed else { return Err(broken()) };
     let args = Args::new(record, spans);
     Ok((commands::resolve_effect(args)?, args))
-}
-
-fn keys<'a>(command: &'static Command, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
-    command.keys.iter().flat_map(move |spec| spec.indices(args)).map(move |index| args.at(index))
 }
 
 #[cfg(test)]
